@@ -1,0 +1,525 @@
+//! The client's side of a session: reconnects, resumes, re-sorts, fills gaps, retries.
+//!
+//! A [`Client`] performs no I/O: feed it an [`Input`], then carry out the [`Effect`]s it appended,
+//! in order. The `seriatim-client` package is its driver, for users, the simulator and the load
+//! generator alike.
+//!
+//! # Invariants
+//!
+//! - **Contiguous**: [`ClientEvent::Delivered`] rises by one per channel, across connections.
+//! - **Never failed by silence**: a send without an answer is sent again with the same nonce until
+//!   it is accepted or refused.
+//! - **Bounded**: at most [`CLIENT_OUTSTANDING_MAX`] requests are open.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::client_session::ChannelView;
+use crate::entry::Entry;
+use crate::frame::{ChannelStatus, ClientFrame, LogFrame, RejectCode, Resume, ServerFrame};
+use crate::ids::{ChannelId, Nonce, SeqNo};
+use crate::limits::{
+    CLIENT_BACKOFF_MAX, CLIENT_BACKOFF_MIN, CLIENT_CONNECT_TIMEOUT, CLIENT_OUTSTANDING_MAX,
+    CLIENT_SILENCE_MAX, HEARTBEAT, REPLY_TIMEOUT,
+};
+use crate::placement::scatter;
+use crate::time::{MonoTime, WallTime};
+
+/// What happens to a client.
+#[derive(Debug)]
+pub enum Input {
+    Command(Command),
+    /// The connection that [`Effect::Connect`] asked for is open, its handshake done.
+    Connected,
+    /// It could not be opened, or it ended.
+    Disconnected,
+    Frame(ServerFrame),
+    /// [`Client::next_deadline`] has passed.
+    Tick,
+}
+
+/// What the application wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Send {
+        channel: ChannelId,
+        nonce: Nonce,
+        body: Arc<str>,
+    },
+    Join {
+        channel: ChannelId,
+    },
+    /// Drop the connection and open a new one at once.
+    Reconnect,
+}
+
+/// What the shell must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Connect to the gateway with this index, then feed `Connected` or `Disconnected`.
+    Connect {
+        gateway: usize,
+    },
+    Send(ClientFrame),
+    /// Drop the connection, or the attempt. No `Disconnected` is expected.
+    Disconnect,
+    Emit(ClientEvent),
+}
+
+/// What the application hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientEvent {
+    /// A session began; each channel tells from where it is served.
+    Opened {
+        session: String,
+        gateway: usize,
+        channels: Vec<ChannelStatus>,
+    },
+    /// The user became a member of a channel during the session.
+    Channel(ChannelStatus),
+    /// An entry arrived, in whatever order. For tracing and for checkers.
+    Received {
+        channel: ChannelId,
+        entry: Entry,
+    },
+    /// The channel's next entry.
+    Delivered {
+        channel: ChannelId,
+        entry: Entry,
+    },
+    /// A send (`nonce`) or a join (none) has its place in the log.
+    Accepted {
+        channel: ChannelId,
+        nonce: Option<Nonce>,
+        seq: SeqNo,
+        at: WallTime,
+        duplicate: bool,
+    },
+    /// It did not happen and will not be tried again.
+    Rejected {
+        channel: ChannelId,
+        nonce: Option<Nonce>,
+        code: RejectCode,
+        message: String,
+    },
+    CaughtUp {
+        channel: ChannelId,
+        head: SeqNo,
+    },
+    /// The session ended; the client connects again by itself.
+    Closed {
+        session: String,
+    },
+    /// The server will not have this client back (its token is not valid, for one).
+    Ended {
+        message: String,
+    },
+}
+
+/// How a client is set up.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    pub token: String,
+    /// Sent in `hello`, for the server's logs.
+    pub name: String,
+    /// How many gateways there are to choose from.
+    pub gateways: usize,
+    /// The index of the first to try.
+    pub first_gateway: usize,
+    /// Makes the jitter; other for each client.
+    pub seed: u64,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    phase: Phase,
+    gateway: usize,
+    /// Connections that failed or ended since one was welcomed.
+    failures: u32,
+    draws: u64,
+    channels: BTreeMap<ChannelId, ChannelView>,
+    /// By request id, and so in the order in which they were first made.
+    outstanding: BTreeMap<u64, Outstanding>,
+    fills: BTreeMap<u64, ChannelId>,
+    last_id: u64,
+    heard_at: MonoTime,
+    said_at: MonoTime,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Waiting { until: MonoTime },
+    Connecting { since: MonoTime },
+    Greeting { since: MonoTime },
+    Live { session: String },
+    Ended,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    request: Request,
+    /// When to send it (again), if no reply has come by then.
+    due: MonoTime,
+}
+
+#[derive(Debug, Clone)]
+enum Request {
+    Send { channel: ChannelId, nonce: Nonce, body: Arc<str> },
+    Join { channel: ChannelId },
+}
+
+impl Request {
+    fn frame(&self, id: u64) -> ClientFrame {
+        match self.clone() {
+            Self::Send { channel, nonce, body } => ClientFrame::Send { id, channel, nonce, body },
+            Self::Join { channel } => ClientFrame::Join { id, channel },
+        }
+    }
+
+    fn into_parts(self) -> (ChannelId, Option<Nonce>) {
+        match self {
+            Self::Send { channel, nonce, .. } => (channel, Some(nonce)),
+            Self::Join { channel } => (channel, None),
+        }
+    }
+}
+
+impl Client {
+    /// # Panics
+    /// `config.gateways` is 0.
+    pub fn new(now: MonoTime, config: ClientConfig) -> Self {
+        assert!(config.gateways > 0, "a client needs a gateway to connect to");
+        Self {
+            phase: Phase::Waiting { until: now },
+            gateway: config.first_gateway % config.gateways,
+            failures: 0,
+            draws: 0,
+            channels: BTreeMap::new(),
+            outstanding: BTreeMap::new(),
+            fills: BTreeMap::new(),
+            last_id: 0,
+            heard_at: now,
+            said_at: now,
+            config,
+        }
+    }
+
+    pub fn handle(&mut self, now: MonoTime, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Command(command) => self.command(now, command, effects),
+            Input::Connected => self.connected(now, effects),
+            Input::Disconnected => self.lost(now, effects),
+            Input::Frame(frame) => {
+                self.heard_at = now;
+                self.frame(now, frame, effects);
+            }
+            Input::Tick => self.tick(now, effects),
+        }
+    }
+
+    /// When to feed [`Input::Tick`], if nothing else happens before.
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        match &self.phase {
+            Phase::Waiting { until } => Some(*until),
+            Phase::Connecting { since } | Phase::Greeting { since } => {
+                Some(*since + CLIENT_CONNECT_TIMEOUT)
+            }
+            Phase::Live { .. } => {
+                let alive = (self.said_at + HEARTBEAT).min(self.heard_at + CLIENT_SILENCE_MAX);
+                let due = self.outstanding.values().map(|one| one.due).min();
+                Some(due.map_or(alive, |due| due.min(alive)))
+            }
+            Phase::Ended => None,
+        }
+    }
+
+    /// Requests without a final answer.
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// The last position that was delivered of each channel.
+    pub fn positions(&self) -> impl Iterator<Item = (&ChannelId, SeqNo)> {
+        self.channels.iter().map(|(channel, view)| (channel, view.last()))
+    }
+
+    fn command(&mut self, now: MonoTime, command: Command, effects: &mut Vec<Effect>) {
+        let request = match command {
+            Command::Send { channel, nonce, body } => Request::Send { channel, nonce, body },
+            Command::Join { channel } => Request::Join { channel },
+            Command::Reconnect => return self.reconnect(now, effects),
+        };
+        if self.outstanding.len() >= CLIENT_OUTSTANDING_MAX {
+            let (channel, nonce) = request.into_parts();
+            let message = format!("{CLIENT_OUTSTANDING_MAX} requests wait for their reply already");
+            let code = RejectCode::Busy;
+            effects.push(Effect::Emit(ClientEvent::Rejected { channel, nonce, code, message }));
+            return;
+        }
+        self.last_id += 1;
+        if matches!(self.phase, Phase::Live { .. }) {
+            self.say(now, request.frame(self.last_id), effects);
+        }
+        self.outstanding.insert(self.last_id, Outstanding { request, due: now + REPLY_TIMEOUT });
+    }
+
+    fn connected(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+        let Phase::Connecting { since } = self.phase else { return };
+        self.phase = Phase::Greeting { since };
+        self.heard_at = now;
+        let resume = self
+            .channels
+            .iter()
+            .map(|(channel, view)| Resume { channel: channel.clone(), after: view.last() })
+            .collect();
+        let hello = ClientFrame::Hello {
+            token: self.config.token.clone(),
+            resume,
+            client: self.config.name.clone(),
+        };
+        self.say(now, hello, effects);
+    }
+
+    fn frame(&mut self, now: MonoTime, frame: ServerFrame, effects: &mut Vec<Effect>) {
+        match frame {
+            ServerFrame::Welcome { session, channels, .. } => {
+                self.welcome(now, session, channels, effects);
+            }
+            ServerFrame::Channel(status) => {
+                self.follow(&status);
+                effects.push(Effect::Emit(ClientEvent::Channel(status)));
+            }
+            ServerFrame::Accepted { reply_to, channel, seq, at_ms, duplicate } => {
+                if let Some(one) = self.outstanding.remove(&reply_to) {
+                    let (_, nonce) = one.request.into_parts();
+                    let at = at_ms;
+                    let event = ClientEvent::Accepted { channel, nonce, seq, at, duplicate };
+                    effects.push(Effect::Emit(event));
+                }
+            }
+            ServerFrame::Rejected { reply_to, code, message, retry_after_ms } => {
+                self.rejected(now, reply_to, code, message, retry_after_ms, effects);
+            }
+            ServerFrame::Log(frame) => self.log(now, [frame], effects),
+            ServerFrame::Page { reply_to, messages, .. } => {
+                if let Some(view) =
+                    self.fills.remove(&reply_to).and_then(|channel| self.channels.get_mut(&channel))
+                {
+                    view.filled();
+                }
+                self.log(now, messages, effects);
+            }
+            ServerFrame::CaughtUp { channel, head } => {
+                effects.push(Effect::Emit(ClientEvent::CaughtUp { channel, head }));
+            }
+            ServerFrame::Goodbye { message, reconnect_after_ms, .. } => {
+                effects.push(Effect::Disconnect);
+                self.close(effects);
+                match reconnect_after_ms {
+                    Some(after) => self.wait(now + Duration::from_millis(after)),
+                    None => {
+                        self.phase = Phase::Ended;
+                        effects.push(Effect::Emit(ClientEvent::Ended { message }));
+                    }
+                }
+            }
+            ServerFrame::Pong => {}
+        }
+    }
+
+    fn welcome(
+        &mut self,
+        now: MonoTime,
+        session: String,
+        channels: Vec<ChannelStatus>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !matches!(self.phase, Phase::Greeting { .. }) {
+            return;
+        }
+        self.failures = 0;
+        for status in &channels {
+            self.follow(status);
+        }
+        self.phase = Phase::Live { session: session.clone() };
+        let gateway = self.gateway;
+        effects.push(Effect::Emit(ClientEvent::Opened { session, gateway, channels }));
+        let frames: Vec<ClientFrame> = self
+            .outstanding
+            .iter_mut()
+            .map(|(id, one)| {
+                one.due = now + REPLY_TIMEOUT;
+                one.request.frame(*id)
+            })
+            .collect();
+        for frame in frames {
+            self.say(now, frame, effects);
+        }
+    }
+
+    /// Keeps what a known channel has; a new one starts where the server serves it from.
+    fn follow(&mut self, status: &ChannelStatus) {
+        self.channels
+            .entry(status.channel.clone())
+            .or_insert_with(|| ChannelView::new(status.after));
+    }
+
+    fn log(
+        &mut self,
+        now: MonoTime,
+        frames: impl IntoIterator<Item = LogFrame>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let mut due = Vec::new();
+        for frame in frames {
+            let (channel, entry) = frame.into_entry();
+            let received = ClientEvent::Received { channel: channel.clone(), entry: entry.clone() };
+            effects.push(Effect::Emit(received));
+            let Some(view) = self.channels.get_mut(&channel) else { continue };
+            if view.take(entry, &mut due).is_err() {
+                return self.reconnect(now, effects);
+            }
+            let (ask, after) = (view.should_fill(), view.last());
+            for entry in due.drain(..) {
+                let channel = channel.clone();
+                effects.push(Effect::Emit(ClientEvent::Delivered { channel, entry }));
+            }
+            if ask {
+                self.last_id += 1;
+                self.fills.insert(self.last_id, channel.clone());
+                let id = self.last_id;
+                self.say(now, ClientFrame::History { id, channel, after, limit: None }, effects);
+            }
+        }
+    }
+
+    fn rejected(
+        &mut self,
+        now: MonoTime,
+        reply_to: Option<u64>,
+        code: RejectCode,
+        message: String,
+        retry_after_ms: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(reply_to) = reply_to else { return };
+        if let Some(view) =
+            self.fills.remove(&reply_to).and_then(|channel| self.channels.get_mut(&channel))
+        {
+            view.filled();
+        }
+        if code.is_retryable() {
+            if let Some(one) = self.outstanding.get_mut(&reply_to) {
+                one.due = now + Duration::from_millis(retry_after_ms.unwrap_or(RETRY_AFTER_MS));
+            }
+        } else if let Some(one) = self.outstanding.remove(&reply_to) {
+            let (channel, nonce) = one.request.into_parts();
+            effects.push(Effect::Emit(ClientEvent::Rejected { channel, nonce, code, message }));
+        }
+    }
+
+    fn tick(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Waiting { until } if until <= now => {
+                self.phase = Phase::Connecting { since: now };
+                effects.push(Effect::Connect { gateway: self.gateway });
+            }
+            Phase::Connecting { since } | Phase::Greeting { since }
+                if since + CLIENT_CONNECT_TIMEOUT <= now =>
+            {
+                effects.push(Effect::Disconnect);
+                self.lost(now, effects);
+            }
+            Phase::Live { .. } if self.heard_at + CLIENT_SILENCE_MAX <= now => {
+                effects.push(Effect::Disconnect);
+                self.lost(now, effects);
+            }
+            Phase::Live { .. } => self.tick_live(now, effects),
+            Phase::Waiting { .. }
+            | Phase::Connecting { .. }
+            | Phase::Greeting { .. }
+            | Phase::Ended => {}
+        }
+    }
+
+    fn tick_live(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+        let frames: Vec<ClientFrame> = self
+            .outstanding
+            .iter_mut()
+            .filter(|(_, one)| one.due <= now)
+            .map(|(id, one)| {
+                one.due = now + REPLY_TIMEOUT;
+                one.request.frame(*id)
+            })
+            .collect();
+        for frame in frames {
+            self.say(now, frame, effects);
+        }
+        if self.said_at + HEARTBEAT <= now {
+            self.say(now, ClientFrame::Ping, effects);
+        }
+    }
+
+    fn say(&mut self, now: MonoTime, frame: ClientFrame, effects: &mut Vec<Effect>) {
+        self.said_at = now;
+        effects.push(Effect::Send(frame));
+    }
+
+    fn reconnect(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        effects.push(Effect::Disconnect);
+        self.close(effects);
+        self.wait(now);
+    }
+
+    /// The connection is gone, or never was: back off, and try the next gateway.
+    fn lost(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+        match self.phase {
+            Phase::Waiting { .. } | Phase::Ended => return,
+            Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live { .. } => {}
+        }
+        self.close(effects);
+        self.failures += 1;
+        if self.failures > 1 {
+            self.gateway = (self.gateway + 1) % self.config.gateways;
+        }
+        let delay = self.backoff();
+        self.wait(now + delay);
+    }
+
+    fn close(&mut self, effects: &mut Vec<Effect>) {
+        for view in self.channels.values_mut() {
+            view.filled();
+        }
+        self.fills.clear();
+        if let Phase::Live { session } = &self.phase {
+            effects.push(Effect::Emit(ClientEvent::Closed { session: session.clone() }));
+        }
+    }
+
+    fn wait(&mut self, until: MonoTime) {
+        self.phase = Phase::Waiting { until };
+    }
+
+    /// Exponential with full jitter (Brooker, AWS Architecture Blog, 2015): a storm of clients
+    /// that lost the same gateway comes back spread over the whole interval.
+    fn backoff(&mut self) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(16);
+        let most = CLIENT_BACKOFF_MIN.saturating_mul(1 << doublings).min(CLIENT_BACKOFF_MAX);
+        let most_ms = u64::try_from(most.as_millis()).expect("seconds fit").max(1);
+        self.draws += 1;
+        let draw = scatter(self.config.seed ^ scatter(self.draws));
+        Duration::from_millis(1 + draw % most_ms)
+    }
+}
+
+/// Where a rejection doesn't say when to try again.
+const RETRY_AFTER_MS: u64 = 1_000;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! Tests of the client machine, through `handle` only.
+
+use super::*;
+use crate::entry::Content;
+use crate::frame::GoodbyeCode;
+use crate::ids::{UserId, WorkspaceId};
+
+fn at(ms: u64) -> MonoTime {
+    MonoTime(Duration::from_millis(ms))
+}
+
+fn channel() -> ChannelId {
+    ChannelId::new("general").unwrap()
+}
+
+fn send(nonce: &str) -> Input {
+    let nonce = Nonce::new(nonce).unwrap();
+    Input::Command(Command::Send { channel: channel(), nonce, body: "hi".into() })
+}
+
+fn welcome(after: u64) -> ServerFrame {
+    let after = SeqNo(after);
+    ServerFrame::Welcome {
+        session: "s".to_owned(),
+        user: UserId::new("ada").unwrap(),
+        workspace: WorkspaceId::new("w").unwrap(),
+        heartbeat_ms: 15_000,
+        channels: vec![ChannelStatus { channel: channel(), head: after, after }],
+    }
+}
+
+fn message(seq: u64) -> ServerFrame {
+    let content = Content::Message {
+        sender: UserId::new("bob").unwrap(),
+        nonce: Nonce::new("n").unwrap(),
+        body: "hi".into(),
+    };
+    let entry = Entry { seq: SeqNo(seq), at: WallTime(0), content };
+    ServerFrame::Log(LogFrame::new(channel(), &entry))
+}
+
+fn unavailable(reply_to: u64) -> ServerFrame {
+    ServerFrame::Rejected {
+        reply_to: Some(reply_to),
+        code: RejectCode::Unavailable,
+        message: String::new(),
+        retry_after_ms: Some(500),
+    }
+}
+
+impl Client {
+    fn feed(&mut self, now: MonoTime, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.handle(now, input, &mut effects);
+        effects
+    }
+}
+
+fn new() -> Client {
+    let config = ClientConfig {
+        token: "t".to_owned(),
+        name: "test".to_owned(),
+        gateways: 3,
+        first_gateway: 1,
+        seed: 7,
+    };
+    Client::new(at(0), config)
+}
+
+/// A client whose session serves the channel from after 10.
+fn live() -> Client {
+    let mut client = new();
+    assert_eq!(client.feed(at(0), Input::Tick), [Effect::Connect { gateway: 1 }]);
+    client.feed(at(0), Input::Connected);
+    client.feed(at(0), Input::Frame(welcome(10)));
+    client
+}
+
+fn sent_nonces(effects: &[Effect]) -> Vec<&str> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send(ClientFrame::Send { nonce, .. }) => Some(nonce.as_str()),
+            Effect::Send(_) | Effect::Connect { .. } | Effect::Disconnect | Effect::Emit(_) => None,
+        })
+        .collect()
+}
+
+fn delivered(effects: &[Effect]) -> Vec<u64> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Emit(ClientEvent::Delivered { entry, .. }) => Some(entry.seq.0),
+            Effect::Emit(_) | Effect::Send(_) | Effect::Connect { .. } | Effect::Disconnect => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_send_without_a_reply_goes_out_again_on_the_next_session_in_order() {
+    let mut client = live();
+    assert_eq!(sent_nonces(&client.feed(at(1), send("a"))), ["a"]);
+    assert_eq!(sent_nonces(&client.feed(at(2), send("b"))), ["b"]);
+    client.feed(at(3), Input::Disconnected);
+    let due = client.next_deadline().unwrap();
+    assert!(matches!(client.feed(due, Input::Tick).as_slice(), [Effect::Connect { .. }]));
+    client.feed(due, Input::Connected);
+    assert_eq!(sent_nonces(&client.feed(due, Input::Frame(welcome(10)))), ["a", "b"]);
+}
+
+#[test]
+fn an_unknown_outcome_is_tried_again_with_the_same_nonce() {
+    let mut client = live();
+    client.feed(at(0), send("a"));
+    assert_eq!(client.feed(at(1), Input::Frame(unavailable(1))), []);
+    assert_eq!(client.next_deadline(), Some(at(501)));
+    assert_eq!(sent_nonces(&client.feed(at(501), Input::Tick)), ["a"]);
+    assert_eq!(client.outstanding(), 1);
+}
+
+#[test]
+fn a_refusal_is_final() {
+    let mut client = live();
+    client.feed(at(0), send("a"));
+    let refusal = ServerFrame::Rejected {
+        reply_to: Some(1),
+        code: RejectCode::NotMember,
+        message: String::new(),
+        retry_after_ms: None,
+    };
+    let effects = client.feed(at(1), Input::Frame(refusal));
+    assert!(matches!(effects.as_slice(), [Effect::Emit(ClientEvent::Rejected { .. })]));
+    assert_eq!(client.outstanding(), 0);
+}
+
+#[test]
+fn the_next_session_resumes_after_what_was_delivered_not_after_what_arrived() {
+    let mut client = live();
+    assert_eq!(delivered(&client.feed(at(1), Input::Frame(message(11)))), [11]);
+    let effects = client.feed(at(2), Input::Frame(message(13)));
+    assert!(delivered(&effects).is_empty());
+    assert!(effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Send(ClientFrame::History { after: SeqNo(11), .. })
+    )));
+    client.feed(at(3), Input::Disconnected);
+    let due = client.next_deadline().unwrap();
+    client.feed(due, Input::Tick);
+    let effects = client.feed(due, Input::Connected);
+    let [Effect::Send(ClientFrame::Hello { resume, .. })] = effects.as_slice() else {
+        panic!("no hello: {effects:?}");
+    };
+    assert_eq!(resume.as_slice(), [Resume { channel: channel(), after: SeqNo(11) }]);
+}
+
+#[test]
+fn repeats_are_not_delivered_twice() {
+    let mut client = live();
+    client.feed(at(1), Input::Frame(message(11)));
+    assert!(delivered(&client.feed(at(2), Input::Frame(message(11)))).is_empty());
+}
+
+#[test]
+fn a_silent_connection_is_pinged_then_given_up() {
+    let mut client = live();
+    let ping = client.next_deadline().unwrap();
+    assert_eq!(ping, MonoTime(HEARTBEAT));
+    assert_eq!(client.feed(ping, Input::Tick), [Effect::Send(ClientFrame::Ping)]);
+    let silent = client.next_deadline().unwrap();
+    assert_eq!(silent, MonoTime(CLIENT_SILENCE_MAX));
+    assert_eq!(client.feed(silent, Input::Tick).first(), Some(&Effect::Disconnect));
+}
+
+#[test]
+fn a_gateway_that_fails_twice_is_left_for_the_next() {
+    let mut client = new();
+    let mut gateways = Vec::new();
+    for _ in 0..4 {
+        let due = client.next_deadline().unwrap();
+        for effect in client.feed(due, Input::Tick) {
+            if let Effect::Connect { gateway } = effect {
+                gateways.push(gateway);
+            }
+        }
+        client.feed(due, Input::Disconnected);
+    }
+    assert_eq!(gateways, [1, 1, 2, 0]);
+}
+
+#[test]
+fn backing_off_grows_to_its_limit_and_differs_between_clients() {
+    let waits = |seed| {
+        let mut client = new();
+        client.config.seed = seed;
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            let due = client.next_deadline().unwrap();
+            client.feed(due, Input::Tick);
+            client.feed(due, Input::Disconnected);
+            waits.push(client.next_deadline().unwrap() - due);
+        }
+        waits
+    };
+    assert!(waits(1).iter().all(|wait| *wait <= CLIENT_BACKOFF_MAX));
+    assert!(waits(1).iter().any(|wait| *wait > CLIENT_BACKOFF_MIN * 4));
+    assert_ne!(waits(1), waits(2));
+}
+
+#[test]
+fn a_goodbye_without_a_way_back_ends_the_client() {
+    let mut client = live();
+    let goodbye = ServerFrame::Goodbye {
+        code: GoodbyeCode::Unauthorized,
+        message: "expired".to_owned(),
+        reconnect_after_ms: None,
+    };
+    client.feed(at(1), Input::Frame(goodbye));
+    assert_eq!(client.next_deadline(), None);
+}

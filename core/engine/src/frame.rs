@@ -1,0 +1,332 @@
+//! The frames of the wire protocol `seriatim.v1`, as `docs/protocol.md` documents them.
+//!
+//! A frame is one JSON object in one WebSocket text message; `type` says which. Requests carry
+//! `id`; their reply carries the same number as `reply_to`. Unknown fields are ignored, unknown
+//! types are rejected.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{Content, Entry};
+use crate::ids::{ChannelId, Nonce, SeqNo, UserId, WorkspaceId};
+use crate::time::WallTime;
+
+/// What a client sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ClientFrame {
+    /// The first frame of every connection.
+    Hello {
+        token: String,
+        /// Where to go on, per channel. A channel left out starts at its head.
+        #[serde(default)]
+        resume: Vec<Resume>,
+        /// Name and version of the client program, for the server's logs.
+        #[serde(default)]
+        client: String,
+    },
+    Send {
+        id: u64,
+        channel: ChannelId,
+        nonce: Nonce,
+        body: Arc<str>,
+    },
+    /// Makes the user a member; creates the channel if there is none of this name.
+    Join {
+        id: u64,
+        channel: ChannelId,
+    },
+    /// Asks for a page of the channel's log, from the entry after `after`.
+    History {
+        id: u64,
+        channel: ChannelId,
+        #[serde(default)]
+        after: SeqNo,
+        /// At most this many entries; the server's own limit also holds.
+        #[serde(default)]
+        limit: Option<u32>,
+    },
+    Ping,
+}
+
+/// A position to resume from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resume {
+    pub channel: ChannelId,
+    /// The last position that the client has.
+    pub after: SeqNo,
+}
+
+/// What a server sends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ServerFrame {
+    /// The answer to `hello`.
+    Welcome {
+        session: String,
+        user: UserId,
+        workspace: WorkspaceId,
+        heartbeat_ms: u64,
+        channels: Vec<ChannelStatus>,
+    },
+    /// The user became a member during the session.
+    Channel(ChannelStatus),
+    Accepted {
+        reply_to: u64,
+        channel: ChannelId,
+        seq: SeqNo,
+        at_ms: WallTime,
+        /// The nonce (or the join) was known: this is what it led to the first time.
+        duplicate: bool,
+    },
+    Rejected {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<u64>,
+        code: RejectCode,
+        message: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    Page {
+        reply_to: u64,
+        channel: ChannelId,
+        messages: Vec<LogFrame>,
+        /// There are later entries.
+        more: bool,
+    },
+    /// The session has every entry up to `head` and is live.
+    CaughtUp {
+        channel: ChannelId,
+        head: SeqNo,
+    },
+    /// The server is about to close the connection.
+    Goodbye {
+        code: GoodbyeCode,
+        message: String,
+        /// Come back after this many milliseconds; absent: coming back is of no use.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reconnect_after_ms: Option<u64>,
+    },
+    Pong,
+    /// `message` or `event`.
+    #[serde(untagged)]
+    Log(LogFrame),
+}
+
+/// A channel as a session sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelStatus {
+    pub channel: ChannelId,
+    /// The channel's newest position.
+    pub head: SeqNo,
+    /// The session is sent everything after this position.
+    pub after: SeqNo,
+}
+
+/// One numbered entry of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum LogFrame {
+    Message {
+        channel: ChannelId,
+        seq: SeqNo,
+        sender: UserId,
+        nonce: Nonce,
+        body: Arc<str>,
+        at_ms: WallTime,
+    },
+    Event {
+        channel: ChannelId,
+        seq: SeqNo,
+        kind: EventKind,
+        user: UserId,
+        at_ms: WallTime,
+    },
+}
+
+/// What happened to a channel's membership.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    Joined,
+}
+
+/// Why a request was turned down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectCode {
+    /// Not a frame of this protocol. The request did not happen.
+    BadFrame,
+    /// The channel doesn't exist or the user is not in it. The request did not happen.
+    NotMember,
+    /// The body is empty or too long. The request did not happen.
+    BadBody,
+    /// A limit is reached. The request did not happen; try again later.
+    Busy,
+    /// The channel's owner can't be reached. **Whether it happened is unknown**: try again with
+    /// the same nonce.
+    Unavailable,
+}
+
+impl RejectCode {
+    /// The same request may succeed later.
+    pub fn is_retryable(self) -> bool {
+        matches!(self, Self::Busy | Self::Unavailable)
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadFrame => "bad_frame",
+            Self::NotMember => "not_member",
+            Self::BadBody => "bad_body",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Why a server ends a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GoodbyeCode {
+    /// The token is missing, malformed, forged or expired.
+    Unauthorized,
+    /// The first frame was not `hello`, or `hello` came twice or not in time.
+    Protocol,
+    /// A resume position lies behind the channel's head: it belongs to another log.
+    ResumeAhead,
+    /// The server is full or can't reach the owner of the user's data.
+    Unavailable,
+    /// No frame arrived for three heartbeats.
+    Idle,
+    /// The server is being stopped.
+    Draining,
+}
+
+impl LogFrame {
+    pub fn new(channel: ChannelId, entry: &Entry) -> Self {
+        let (seq, at_ms) = (entry.seq, entry.at);
+        match &entry.content {
+            Content::Message { sender, nonce, body } => Self::Message {
+                channel,
+                seq,
+                sender: sender.clone(),
+                nonce: nonce.clone(),
+                body: body.clone(),
+                at_ms,
+            },
+            Content::Joined { user } => {
+                Self::Event { channel, seq, kind: EventKind::Joined, user: user.clone(), at_ms }
+            }
+        }
+    }
+
+    /// The channel and the entry that the frame shows.
+    pub fn into_entry(self) -> (ChannelId, Entry) {
+        match self {
+            Self::Message { channel, seq, sender, nonce, body, at_ms } => (
+                channel,
+                Entry { seq, at: at_ms, content: Content::Message { sender, nonce, body } },
+            ),
+            Self::Event { channel, seq, kind: EventKind::Joined, user, at_ms } => {
+                (channel, Entry { seq, at: at_ms, content: Content::Joined { user } })
+            }
+        }
+    }
+}
+
+/// A text that is not a frame.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a frame: {message}")]
+pub struct FrameError {
+    /// The request's `id`, where one could be read.
+    pub id: Option<u64>,
+    pub message: String,
+}
+
+impl ClientFrame {
+    /// Reads a frame from a client.
+    ///
+    /// # Errors
+    /// Not JSON, an unknown `type`, or a field that is missing, of the wrong type or not a name.
+    pub fn parse(text: &[u8]) -> Result<Self, FrameError> {
+        #[derive(Deserialize)]
+        struct OnlyId {
+            id: Option<u64>,
+        }
+        serde_json::from_slice(text).map_err(|error| FrameError {
+            id: serde_json::from_slice::<OnlyId>(text).ok().and_then(|only| only.id),
+            message: error.to_string(),
+        })
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a frame has only string keys and finite numbers")
+    }
+}
+
+impl ServerFrame {
+    /// Reads a frame from a server.
+    ///
+    /// # Errors
+    /// As [`ClientFrame::parse`].
+    pub fn parse(text: &[u8]) -> Result<Self, FrameError> {
+        serde_json::from_slice(text)
+            .map_err(|error| FrameError { id: None, message: error.to_string() })
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a frame has only string keys and finite numbers")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel() -> ChannelId {
+        ChannelId::new("general").unwrap()
+    }
+
+    #[test]
+    fn frames_read_as_documented() {
+        let send = br#"{"type":"send","id":7,"channel":"general","nonce":"n1","body":"hi"}"#;
+        assert_eq!(
+            ClientFrame::parse(send).unwrap(),
+            ClientFrame::Send {
+                id: 7,
+                channel: channel(),
+                nonce: Nonce::new("n1").unwrap(),
+                body: "hi".into()
+            }
+        );
+        assert_eq!(ClientFrame::parse(br#"{"type":"ping"}"#).unwrap(), ClientFrame::Ping);
+    }
+
+    #[test]
+    fn log_frames_carry_their_own_type() {
+        let entry = Entry {
+            seq: SeqNo(3),
+            at: WallTime(5),
+            content: Content::Joined { user: UserId::new("ada").unwrap() },
+        };
+        let frame = ServerFrame::Log(LogFrame::new(channel(), &entry));
+        let json = String::from_utf8(frame.to_json()).unwrap();
+        assert_eq!(
+            json,
+            r#"{"type":"event","channel":"general","seq":3,"kind":"joined","user":"ada","at_ms":5}"#
+        );
+        assert_eq!(ServerFrame::parse(json.as_bytes()).unwrap(), frame);
+    }
+
+    #[test]
+    fn a_bad_frame_still_names_its_request() {
+        let error = ClientFrame::parse(br#"{"type":"send","id":9,"channel":"a b"}"#).unwrap_err();
+        assert_eq!(error.id, Some(9));
+        assert!(error.message.contains("character"), "{}", error.message);
+        assert_eq!(ClientFrame::parse(b"{").unwrap_err().id, None);
+        let unknown = ClientFrame::parse(br#"{"type":"dance"}"#).unwrap_err();
+        assert!(unknown.message.contains("unknown variant"), "{}", unknown.message);
+    }
+}

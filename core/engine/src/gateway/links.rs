@@ -1,0 +1,250 @@
+//! What owners say, and what a link's coming and going means for the sessions.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Channel, Effect, Gateway, Pending};
+use crate::frame::{ChannelStatus, GoodbyeCode, LogFrame, RejectCode, Resume, ServerFrame};
+use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey};
+use crate::limits::HEARTBEAT;
+use crate::link::{FromOwner, OpenedChannel, Ticket, ToOwner};
+use crate::session::{Cursor, Phase};
+
+impl Gateway {
+    pub(super) fn link_up(&mut self, shard: ShardId, effects: &mut Vec<Effect>) {
+        self.links_up.insert(shard);
+        let users: Vec<(UserKey, BTreeSet<ConnectionId>)> = self
+            .users
+            .iter()
+            .filter(|(user, _)| self.shard_of(&user.workspace) == shard)
+            .map(|(user, connections)| (user.clone(), connections.clone()))
+            .collect();
+        for (user, connections) in users {
+            let opening: Vec<ConnectionId> =
+                connections.iter().copied().filter(|one| self.is_opening(*one)).collect();
+            if opening.len() < connections.len() {
+                let (pending, again) = (Pending::Reopen { user: user.clone() }, user.clone());
+                let frame = |ticket| ToOwner::Open { ticket, user: again };
+                self.ask(shard, pending, frame, effects);
+            }
+            for connection in opening {
+                self.open(connection, user.clone(), effects);
+            }
+        }
+        for channel in self.channels.keys() {
+            if self.shard_of(&channel.workspace) == shard {
+                let frame = ToOwner::Subscribe { channel: channel.clone() };
+                effects.push(Effect::ToOwner { shard, frame });
+            }
+        }
+    }
+
+    pub(super) fn link_down(&mut self, shard: ShardId, effects: &mut Vec<Effect>) {
+        self.links_up.remove(&shard);
+        let (lost, kept): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|(_, (pending_shard, _))| *pending_shard == shard);
+        self.pending = kept;
+        for (_, pending) in lost.into_values() {
+            match pending {
+                // Asked again when the link is up.
+                Pending::Open { .. } | Pending::Reopen { .. } => {}
+                Pending::Request { connection, reply_to, .. } => {
+                    self.answered(connection);
+                    self.reject_unavailable(connection, reply_to, effects);
+                }
+                Pending::CatchUp { channel, after } => self.stop_reading(&channel, after),
+            }
+        }
+    }
+
+    pub(super) fn link_frame(
+        &mut self,
+        shard: ShardId,
+        frame: FromOwner,
+        effects: &mut Vec<Effect>,
+    ) {
+        match frame {
+            FromOwner::Opened { ticket, channels } => match self.take_pending(ticket) {
+                Some(Pending::Open { connection }) => self.opened(connection, channels, effects),
+                Some(Pending::Reopen { user }) => {
+                    for channel in channels {
+                        self.add_channel(
+                            &user,
+                            &channel.channel,
+                            channel.joined,
+                            channel.head,
+                            effects,
+                        );
+                    }
+                }
+                Some(Pending::Request { .. } | Pending::CatchUp { .. }) | None => {}
+            },
+            FromOwner::Head { channel, head } => self.head(&channel, head, effects),
+            FromOwner::Entries { channel, entries } => self.publish(&channel, &entries, effects),
+            FromOwner::Accepted { ticket, seq, at, duplicate } => {
+                if let Some((connection, reply_to, channel)) = self.take_request(ticket) {
+                    let frame =
+                        ServerFrame::Accepted { reply_to, channel, seq, at_ms: at, duplicate };
+                    self.send(connection, &frame, effects);
+                }
+            }
+            FromOwner::Rejected { ticket, code, message } => {
+                self.rejected(ticket, code, message, effects);
+            }
+            FromOwner::Page { ticket, entries, head } => match self.take_pending(ticket) {
+                Some(Pending::CatchUp { channel, after }) => {
+                    self.page(&channel, after, &entries, head, effects);
+                }
+                Some(Pending::Request { connection, reply_to, channel }) => {
+                    self.answered(connection);
+                    let more = entries.last().is_some_and(|last| last.seq < head);
+                    let messages =
+                        entries.iter().map(|one| LogFrame::new(channel.clone(), one)).collect();
+                    let frame = ServerFrame::Page { reply_to, channel, messages, more };
+                    self.send(connection, &frame, effects);
+                }
+                Some(Pending::Open { .. } | Pending::Reopen { .. }) | None => {}
+            },
+            FromOwner::Joined { user, channel, seq } => {
+                self.add_channel(&user, &channel, seq, seq, effects);
+            }
+            FromOwner::Pong => debug_assert!(self.links_up.contains(&shard)),
+        }
+    }
+
+    /// The owner's answer to a session's `hello`.
+    fn opened(
+        &mut self,
+        connection: ConnectionId,
+        opened: Vec<OpenedChannel>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&connection) else { return };
+        let Phase::Opening { user, resume } = &mut session.phase else { return };
+        let (user, resume) = (user.clone(), std::mem::take(resume));
+        let statuses = match starting_points(&opened, &resume) {
+            Ok(statuses) => statuses,
+            Err(message) => {
+                self.goodbye(connection, GoodbyeCode::ResumeAhead, message, None, effects);
+                return;
+            }
+        };
+        session.phase = Phase::Live { user: user.clone(), channels: BTreeMap::new() };
+        let welcome = ServerFrame::Welcome {
+            session: self.session_name(connection),
+            user: user.user.clone(),
+            workspace: user.workspace.clone(),
+            heartbeat_ms: u64::try_from(HEARTBEAT.as_millis()).expect("seconds fit"),
+            channels: statuses.clone(),
+        };
+        self.send(connection, &welcome, effects);
+        for ChannelStatus { channel, head, after } in statuses {
+            let owed = resume.iter().any(|point| point.channel == channel);
+            let key = ChannelKey { workspace: user.workspace.clone(), channel };
+            self.follow(connection, &key, after, owed, effects);
+            self.head(&key, head, effects);
+        }
+    }
+
+    /// The user is in `channel`: every session of theirs that doesn't have it yet gets it, from
+    /// the join on.
+    fn add_channel(
+        &mut self,
+        user: &UserKey,
+        channel: &ChannelId,
+        joined: SeqNo,
+        head: SeqNo,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = ChannelKey { workspace: user.workspace.clone(), channel: channel.clone() };
+        for connection in self.users.get(user).cloned().unwrap_or_default() {
+            let Some(session) = self.sessions.get_mut(&connection) else { continue };
+            let Phase::Live { channels, .. } = &session.phase else { continue };
+            if channels.contains_key(&key) {
+                continue;
+            }
+            let after = joined.before();
+            let status = ChannelStatus { channel: channel.clone(), head, after };
+            self.send(connection, &ServerFrame::Channel(status), effects);
+            self.follow(connection, &key, after, false, effects);
+        }
+        self.head(&key, head, effects);
+    }
+
+    /// From now on the session is sent everything after `after`.
+    fn follow(
+        &mut self,
+        connection: ConnectionId,
+        key: &ChannelKey,
+        after: SeqNo,
+        owes_caught_up: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&connection) else { return };
+        let Phase::Live { channels, .. } = &mut session.phase else { return };
+        channels.insert(key.clone(), Cursor { sent_upto: after, reading: false, owes_caught_up });
+        let fresh = !self.channels.contains_key(key);
+        let channel: &mut Channel = self.channels.entry(key.clone()).or_default();
+        channel.sessions.insert(connection);
+        if fresh {
+            let shard = self.shard_of(&key.workspace);
+            self.tell(shard, ToOwner::Subscribe { channel: key.clone() }, effects);
+        }
+    }
+
+    fn rejected(
+        &mut self,
+        ticket: Ticket,
+        code: RejectCode,
+        message: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some((connection, reply_to, _)) = self.take_request(ticket) {
+            self.reject(connection, Some(reply_to), code, message, effects);
+        }
+    }
+
+    fn take_request(&mut self, ticket: Ticket) -> Option<(ConnectionId, u64, ChannelId)> {
+        match self.take_pending(ticket)? {
+            Pending::Request { connection, reply_to, channel } => {
+                self.answered(connection);
+                Some((connection, reply_to, channel))
+            }
+            Pending::CatchUp { channel, after } => {
+                self.stop_reading(&channel, after);
+                None
+            }
+            Pending::Open { .. } | Pending::Reopen { .. } => None,
+        }
+    }
+
+    fn take_pending(&mut self, ticket: Ticket) -> Option<Pending> {
+        self.pending.remove(&ticket).map(|(_, pending)| pending)
+    }
+
+    fn is_opening(&self, connection: ConnectionId) -> bool {
+        self.sessions
+            .get(&connection)
+            .is_some_and(|session| matches!(session.phase, Phase::Opening { .. }))
+    }
+}
+
+/// Where a session starts in each of its channels: where it asks to resume, else at the head.
+fn starting_points(
+    opened: &[OpenedChannel],
+    resume: &[Resume],
+) -> Result<Vec<ChannelStatus>, String> {
+    let mut statuses = Vec::with_capacity(opened.len());
+    for OpenedChannel { channel, joined: _, head } in opened {
+        let point = resume.iter().find(|point| point.channel == *channel);
+        let after = point.map_or(*head, |point| point.after);
+        if after > *head {
+            return Err(format!(
+                "resume after {after} in channel {channel}, whose head is {head}: the position \
+                 belongs to another log; connect without it"
+            ));
+        }
+        statuses.push(ChannelStatus { channel: channel.clone(), head: *head, after });
+    }
+    Ok(statuses)
+}

@@ -1,0 +1,290 @@
+//! A gateway: holds sessions, hands requests to owners and entries to sessions.
+//!
+//! A [`Gateway`] performs no I/O: feed it an [`Input`], then carry out the [`Effect`]s it appended,
+//! in order. `node/src/gateway.rs` is its driver, in production and in simulation alike.
+//!
+//! Delivery rests on one rule: a session is sent the entry after the one it was sent last, and no
+//! other ([`crate::session::Session::offer`]). Entries that come too early, or while the session's
+//! queue is full, are fetched from the log later, so that a live session, one that resumes and one
+//! that was too slow differ only in how far they are behind.
+//!
+//! # Invariants
+//!
+//! - **Contiguous**: a session's entries of a channel rise by one from its starting position.
+//! - **Encoded once**: all sessions are handed the same bytes of a published entry.
+//! - **Bounded**: a session's queue holds [`crate::limits::SESSION_QUEUE_BYTES_MAX`] and what one
+//!   session may have asked for.
+
+mod delivery;
+mod links;
+mod sessions;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::catch_up::CatchUp;
+use crate::frame::{FrameError, GoodbyeCode, RejectCode, ServerFrame};
+use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey, WorkspaceId};
+use crate::link::{FromOwner, Ticket, ToOwner};
+use crate::placement::shard_of;
+use crate::session::Session;
+use crate::time::{MonoTime, WallTime};
+use crate::token::TokenKey;
+use crate::websocket;
+
+/// What happens to a gateway.
+#[derive(Debug)]
+pub enum Input {
+    /// A WebSocket handshake succeeded. Numbers are not used twice.
+    Connected {
+        connection: ConnectionId,
+    },
+    /// A text message came.
+    Text {
+        connection: ConnectionId,
+        text: String,
+    },
+    Disconnected {
+        connection: ConnectionId,
+    },
+    /// Answers [`Effect::Measure`]: so many bytes, few, are queued.
+    Queue {
+        connection: ConnectionId,
+        bytes: usize,
+    },
+    LinkUp {
+        shard: ShardId,
+    },
+    LinkDown {
+        shard: ShardId,
+    },
+    Link {
+        shard: ShardId,
+        frame: FromOwner,
+    },
+    /// [`Gateway::next_deadline`] has passed.
+    Tick,
+    /// The node is being stopped: send everybody elsewhere.
+    Drain,
+}
+
+/// What the shell must do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Queue a whole WebSocket frame for the connection.
+    Send {
+        connection: ConnectionId,
+        frame: Bytes,
+    },
+    /// Close the connection once its queue is written. No more inputs are expected of it.
+    Close {
+        connection: ConnectionId,
+    },
+    /// Feed [`Input::Queue`] when the connection's queue is at or below
+    /// [`crate::limits::SESSION_QUEUE_BYTES_LOW`].
+    Measure {
+        connection: ConnectionId,
+    },
+    ToOwner {
+        shard: ShardId,
+        frame: ToOwner,
+    },
+}
+
+/// How a gateway is set up.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    pub shards: u32,
+    pub token_key: TokenKey,
+    /// A random number, other at each start: makes session names and jitter.
+    pub boot: u64,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Gateway {
+    config: GatewayConfig,
+    sessions: BTreeMap<ConnectionId, Session>,
+    channels: BTreeMap<ChannelKey, Channel>,
+    users: BTreeMap<UserKey, BTreeSet<ConnectionId>>,
+    links_up: BTreeSet<ShardId>,
+    pending: BTreeMap<Ticket, (ShardId, Pending)>,
+    last_ticket: u64,
+    catch_up: CatchUp,
+    /// One for each session: when to look whether it is still alive.
+    deadlines: BTreeSet<(MonoTime, ConnectionId)>,
+}
+
+/// A channel with a session at this gateway.
+#[derive(Debug, Default)]
+struct Channel {
+    /// The newest position that this gateway has heard of.
+    head: SeqNo,
+    sessions: BTreeSet<ConnectionId>,
+}
+
+/// What a ticket stands for.
+#[derive(Debug)]
+enum Pending {
+    Open {
+        connection: ConnectionId,
+    },
+    /// The link came back: has the user joined something meanwhile?
+    Reopen {
+        user: UserKey,
+    },
+    Request {
+        connection: ConnectionId,
+        reply_to: u64,
+        channel: ChannelId,
+    },
+    CatchUp {
+        channel: ChannelKey,
+        after: SeqNo,
+    },
+}
+
+impl Gateway {
+    pub fn new(config: GatewayConfig) -> Self {
+        Self {
+            config,
+            sessions: BTreeMap::new(),
+            channels: BTreeMap::new(),
+            users: BTreeMap::new(),
+            links_up: BTreeSet::new(),
+            pending: BTreeMap::new(),
+            last_ticket: 0,
+            catch_up: CatchUp::default(),
+            deadlines: BTreeSet::new(),
+        }
+    }
+
+    pub fn handle(
+        &mut self,
+        now: MonoTime,
+        wall: WallTime,
+        input: Input,
+        effects: &mut Vec<Effect>,
+    ) {
+        match input {
+            Input::Connected { connection } => self.connected(now, connection, effects),
+            Input::Text { connection, text } => self.text(now, wall, connection, &text, effects),
+            Input::Disconnected { connection } => self.leave(connection, effects),
+            Input::Queue { connection, bytes } => self.queue_measured(connection, bytes, effects),
+            Input::LinkUp { shard } => self.link_up(shard, effects),
+            Input::LinkDown { shard } => self.link_down(shard, effects),
+            Input::Link { shard, frame } => self.link_frame(shard, frame, effects),
+            Input::Tick => self.tick(now, effects),
+            Input::Drain => self.drain(effects),
+        }
+    }
+
+    /// When to feed [`Input::Tick`], if nothing else happens before.
+    pub fn next_deadline(&self) -> Option<MonoTime> {
+        self.deadlines.first().map(|(deadline, _)| *deadline)
+    }
+
+    /// Sessions that are connected.
+    pub fn session_count(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn shard_of(&self, workspace: &WorkspaceId) -> ShardId {
+        shard_of(workspace, self.config.shards)
+    }
+
+    /// Sends a frame that asks for an answer. `None`: the link is down and nothing was sent.
+    fn ask(
+        &mut self,
+        shard: ShardId,
+        pending: Pending,
+        frame: impl FnOnce(Ticket) -> ToOwner,
+        effects: &mut Vec<Effect>,
+    ) -> Option<Ticket> {
+        if !self.links_up.contains(&shard) {
+            return None;
+        }
+        self.last_ticket += 1;
+        let ticket = Ticket(self.last_ticket);
+        self.pending.insert(ticket, (shard, pending));
+        effects.push(Effect::ToOwner { shard, frame: frame(ticket) });
+        Some(ticket)
+    }
+
+    /// Sends a frame that the link's next coming-up would repeat, if the link is up.
+    fn tell(&self, shard: ShardId, frame: ToOwner, effects: &mut Vec<Effect>) {
+        if self.links_up.contains(&shard) {
+            effects.push(Effect::ToOwner { shard, frame });
+        }
+    }
+
+    fn send(&mut self, connection: ConnectionId, frame: &ServerFrame, effects: &mut Vec<Effect>) {
+        if let Some(session) = self.sessions.get_mut(&connection) {
+            send_to(session, connection, encode(frame), effects);
+        }
+    }
+
+    fn reject(
+        &mut self,
+        connection: ConnectionId,
+        reply_to: Option<u64>,
+        code: RejectCode,
+        message: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let retry_after_ms = code.is_retryable().then_some(RETRY_AFTER_MS);
+        let frame = ServerFrame::Rejected { reply_to, code, message, retry_after_ms };
+        self.send(connection, &frame, effects);
+    }
+
+    fn reject_frame(
+        &mut self,
+        connection: ConnectionId,
+        error: FrameError,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.reject(connection, error.id, RejectCode::BadFrame, error.message, effects);
+    }
+
+    /// Ends a session with a reason.
+    fn goodbye(
+        &mut self,
+        connection: ConnectionId,
+        code: GoodbyeCode,
+        message: String,
+        reconnect_after_ms: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let frame = encode(&ServerFrame::Goodbye { code, message, reconnect_after_ms });
+        effects.push(Effect::Send { connection, frame });
+        effects.push(Effect::Close { connection });
+        self.leave(connection, effects);
+    }
+}
+
+/// Long enough for a link to be dialled again.
+const RETRY_AFTER_MS: u64 = 500;
+
+fn encode(frame: &ServerFrame) -> Bytes {
+    websocket::encode_text(&frame.to_json())
+}
+
+fn send_to(
+    session: &mut Session,
+    connection: ConnectionId,
+    frame: Bytes,
+    effects: &mut Vec<Effect>,
+) {
+    session.queue.add(frame.len());
+    effects.push(Effect::Send { connection, frame });
+    measure(session, connection, effects);
+}
+
+fn measure(session: &mut Session, connection: ConnectionId, effects: &mut Vec<Effect>) {
+    if session.queue.should_measure() {
+        effects.push(Effect::Measure { connection });
+    }
+}

@@ -1,0 +1,282 @@
+//! The life of a session: hello, requests, silence, the end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Effect, Gateway, Pending};
+use crate::frame::{ClientFrame, GoodbyeCode, RejectCode, Resume, ServerFrame};
+use crate::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserKey};
+use crate::limits::{
+    HELLO_TIMEOUT, PAGE_ENTRIES_MAX, RESUME_CHANNELS_MAX, SESSION_IDLE_TIMEOUT,
+    SESSION_REQUESTS_MAX, SESSIONS_MAX,
+};
+use crate::link::ToOwner;
+use crate::placement::scatter;
+use crate::session::{Phase, Session};
+use crate::time::{MonoTime, WallTime};
+
+/// Reconnections after a drain are spread over so many milliseconds.
+const DRAIN_SPREAD_MS: u64 = 5_000;
+
+/// A full gateway sends clients elsewhere for a while.
+const FULL_RECONNECT_MS: u64 = 5_000;
+
+impl Gateway {
+    pub(super) fn connected(
+        &mut self,
+        now: MonoTime,
+        connection: ConnectionId,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.sessions.len() >= SESSIONS_MAX {
+            let message = format!("this gateway holds {SESSIONS_MAX} sessions, its limit");
+            let after = Some(FULL_RECONNECT_MS);
+            self.goodbye(connection, GoodbyeCode::Unavailable, message, after, effects);
+            return;
+        }
+        let earlier = self.sessions.insert(connection, Session::new(now));
+        assert!(earlier.is_none(), "a connection number was used twice");
+        self.deadlines.insert((now + HELLO_TIMEOUT, connection));
+    }
+
+    pub(super) fn text(
+        &mut self,
+        now: MonoTime,
+        wall: WallTime,
+        connection: ConnectionId,
+        text: &str,
+        effects: &mut Vec<Effect>,
+    ) {
+        // A frame may still be on its way when the session has been told goodbye.
+        let Some(session) = self.sessions.get_mut(&connection) else { return };
+        session.heard_at = now;
+        let live = match &session.phase {
+            Phase::Greeting => None,
+            Phase::Opening { user, .. } | Phase::Live { user, .. } => Some(user.clone()),
+        };
+        match (ClientFrame::parse(text.as_bytes()), live) {
+            (Err(error), _) => self.reject_frame(connection, error, effects),
+            (Ok(ClientFrame::Ping), _) => self.send(connection, &ServerFrame::Pong, effects),
+            (Ok(ClientFrame::Hello { token, resume, client: _ }), None) => {
+                self.hello(wall, connection, &token, resume, effects);
+            }
+            (Ok(ClientFrame::Hello { .. }), Some(_)) => {
+                let message = "hello came twice on one connection".to_owned();
+                self.goodbye(connection, GoodbyeCode::Protocol, message, Some(0), effects);
+            }
+            (Ok(_), None) => {
+                let message = "the first frame of a connection must be hello".to_owned();
+                self.goodbye(connection, GoodbyeCode::Protocol, message, Some(0), effects);
+            }
+            (Ok(frame), Some(user)) => self.request(connection, &user, frame, effects),
+        }
+    }
+
+    fn hello(
+        &mut self,
+        wall: WallTime,
+        connection: ConnectionId,
+        token: &str,
+        resume: Vec<Resume>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let claims = match self.config.token_key.verify(token, wall) {
+            Ok(claims) => claims,
+            Err(error) => {
+                let code = GoodbyeCode::Unauthorized;
+                self.goodbye(connection, code, error.to_string(), None, effects);
+                return;
+            }
+        };
+        if resume.len() > RESUME_CHANNELS_MAX {
+            let message = format!("hello resumes more than {RESUME_CHANNELS_MAX} channels");
+            self.goodbye(connection, GoodbyeCode::Protocol, message, None, effects);
+            return;
+        }
+        let user = UserKey { workspace: claims.workspace, user: claims.user };
+        self.users.entry(user.clone()).or_default().insert(connection);
+        if let Some(session) = self.sessions.get_mut(&connection) {
+            session.phase = Phase::Opening { user: user.clone(), resume };
+        }
+        self.open(connection, user, effects);
+    }
+
+    /// Asks the owner for the user's channels; when its link is down, its coming-up does.
+    pub(super) fn open(
+        &mut self,
+        connection: ConnectionId,
+        user: UserKey,
+        effects: &mut Vec<Effect>,
+    ) {
+        let shard = self.shard_of(&user.workspace);
+        let frame = |ticket| ToOwner::Open { ticket, user };
+        self.ask(shard, Pending::Open { connection }, frame, effects);
+    }
+
+    fn request(
+        &mut self,
+        connection: ConnectionId,
+        user: &UserKey,
+        frame: ClientFrame,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = |channel: &ChannelId| ChannelKey {
+            workspace: user.workspace.clone(),
+            channel: channel.clone(),
+        };
+        let sender = user.user.clone();
+        let (reply_to, channel, frame): (_, _, Box<dyn FnOnce(_) -> ToOwner>) = match frame {
+            ClientFrame::Send { id, channel, nonce, body } => {
+                let key = key(&channel);
+                let submit =
+                    move |ticket| ToOwner::Submit { ticket, channel: key, sender, nonce, body };
+                (id, channel, Box::new(submit))
+            }
+            ClientFrame::Join { id, channel } => {
+                let key = key(&channel);
+                let join = move |ticket| ToOwner::Join { ticket, channel: key, user: sender };
+                (id, channel, Box::new(join))
+            }
+            ClientFrame::History { id, channel, after, limit } => {
+                let (channel_key, reader) = (key(&channel), Some(sender));
+                let most = u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX);
+                let entries_max = limit.unwrap_or(most);
+                let read = move |ticket| ToOwner::Read {
+                    ticket,
+                    channel: channel_key,
+                    reader,
+                    after,
+                    entries_max,
+                };
+                (id, channel, Box::new(read))
+            }
+            ClientFrame::Hello { .. } | ClientFrame::Ping => {
+                unreachable!("handled before the session's phase was looked at")
+            }
+        };
+        let shard = self.shard_of(&user.workspace);
+        self.forward(connection, shard, reply_to, channel, frame, effects);
+    }
+
+    fn forward(
+        &mut self,
+        connection: ConnectionId,
+        shard: ShardId,
+        reply_to: u64,
+        channel: ChannelId,
+        frame: Box<dyn FnOnce(crate::link::Ticket) -> ToOwner>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&connection) else { return };
+        if session.requests >= SESSION_REQUESTS_MAX {
+            let message = format!("{SESSION_REQUESTS_MAX} requests wait for their reply already");
+            self.reject(connection, Some(reply_to), RejectCode::Busy, message, effects);
+            return;
+        }
+        session.requests += 1;
+        let pending = Pending::Request { connection, reply_to, channel };
+        if self.ask(shard, pending, frame, effects).is_none() {
+            self.answered(connection);
+            self.reject_unavailable(connection, reply_to, effects);
+        }
+    }
+
+    /// A request got its reply.
+    pub(super) fn answered(&mut self, connection: ConnectionId) {
+        if let Some(session) = self.sessions.get_mut(&connection) {
+            assert!(session.requests > 0, "a reply to no request");
+            session.requests -= 1;
+        }
+    }
+
+    pub(super) fn reject_unavailable(
+        &mut self,
+        connection: ConnectionId,
+        reply_to: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let message = "the channel's owner can't be reached; whether it happened is unknown: \
+                       send it again with the same nonce"
+            .to_owned();
+        self.reject(connection, Some(reply_to), RejectCode::Unavailable, message, effects);
+    }
+
+    pub(super) fn tick(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+        while let Some(&(deadline, connection)) = self.deadlines.first() {
+            if deadline > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            let Some(session) = self.sessions.get(&connection) else { continue };
+            match session.phase {
+                Phase::Greeting => {
+                    let message = format!("no hello within {} s", HELLO_TIMEOUT.as_secs());
+                    self.goodbye(connection, GoodbyeCode::Protocol, message, Some(0), effects);
+                }
+                Phase::Opening { .. } if session.heard_at + HELLO_TIMEOUT <= now => {
+                    let message = "the owner of your data can't be reached".to_owned();
+                    let after = Some(self.jitter(connection, DRAIN_SPREAD_MS));
+                    self.goodbye(connection, GoodbyeCode::Unavailable, message, after, effects);
+                }
+                Phase::Opening { .. } => {
+                    self.deadlines.insert((session.heard_at + HELLO_TIMEOUT, connection));
+                }
+                Phase::Live { .. } if session.heard_at + SESSION_IDLE_TIMEOUT <= now => {
+                    let message = idle_message(SESSION_IDLE_TIMEOUT);
+                    self.goodbye(connection, GoodbyeCode::Idle, message, Some(0), effects);
+                }
+                Phase::Live { .. } => {
+                    self.deadlines.insert((session.heard_at + SESSION_IDLE_TIMEOUT, connection));
+                }
+            }
+        }
+    }
+
+    pub(super) fn drain(&mut self, effects: &mut Vec<Effect>) {
+        let connections: Vec<ConnectionId> = self.sessions.keys().copied().collect();
+        for connection in connections {
+            let message = "this server is being stopped".to_owned();
+            let after = Some(self.jitter(connection, DRAIN_SPREAD_MS));
+            self.goodbye(connection, GoodbyeCode::Draining, message, after, effects);
+        }
+    }
+
+    /// The session is over: takes it out of every table. Twice is once.
+    pub(super) fn leave(&mut self, connection: ConnectionId, effects: &mut Vec<Effect>) {
+        let Some(session) = self.sessions.remove(&connection) else { return };
+        let (user, channels) = match session.phase {
+            Phase::Greeting => return,
+            Phase::Opening { user, .. } => (user, BTreeMap::new()),
+            Phase::Live { user, channels } => (user, channels),
+        };
+        let shard = self.shard_of(&user.workspace);
+        for key in channels.into_keys() {
+            let Some(channel) = self.channels.get_mut(&key) else { continue };
+            channel.sessions.remove(&connection);
+            if channel.sessions.is_empty() {
+                self.channels.remove(&key);
+                self.tell(shard, ToOwner::Unsubscribe { channel: key }, effects);
+            }
+        }
+        let Some(connections) = self.users.get_mut(&user) else { return };
+        connections.remove(&connection);
+        if connections.is_empty() {
+            self.users.remove(&user);
+            self.tell(shard, ToOwner::Close { user }, effects);
+        }
+    }
+
+    /// The name that clients and logs call the session.
+    pub(super) fn session_name(&self, connection: ConnectionId) -> String {
+        format!("{:016x}", scatter(self.config.boot ^ connection.0))
+    }
+
+    /// A number below `below` that differs from session to session and from boot to boot.
+    fn jitter(&self, connection: ConnectionId, below: u64) -> u64 {
+        scatter(scatter(self.config.boot ^ connection.0)) % below
+    }
+}
+
+fn idle_message(timeout: Duration) -> String {
+    format!("no frame came for {} s; send ping", timeout.as_secs())
+}

@@ -1,0 +1,380 @@
+//! Tests of the gateway machine, through `handle` only.
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of effect")]
+
+use std::time::Duration;
+
+use super::*;
+use crate::entry::{Content, Entry};
+use crate::frame::{ChannelStatus, LogFrame};
+use crate::ids::{Nonce, UserId};
+use crate::limits::{HELLO_TIMEOUT, SESSION_IDLE_TIMEOUT, SESSION_QUEUE_BYTES_MAX};
+use crate::link::OpenedChannel;
+use crate::token::Claims;
+use crate::websocket::{Decoder, Message, Role};
+
+const SHARD: ShardId = ShardId(0);
+const ADA: ConnectionId = ConnectionId(1);
+
+fn key() -> TokenKey {
+    TokenKey::new(&[7; 32]).unwrap()
+}
+
+fn workspace() -> WorkspaceId {
+    WorkspaceId::new("w").unwrap()
+}
+
+fn general() -> ChannelKey {
+    ChannelKey { workspace: workspace(), channel: ChannelId::new("general").unwrap() }
+}
+
+fn user(name: &str) -> UserKey {
+    UserKey { workspace: workspace(), user: UserId::new(name).unwrap() }
+}
+
+fn entry(seq: u64, body: &str) -> Entry {
+    let content = Content::Message {
+        sender: UserId::new("bob").unwrap(),
+        nonce: Nonce::new(&format!("n{seq}")).unwrap(),
+        body: body.into(),
+    };
+    Entry { seq: SeqNo(seq), at: WallTime(0), content }
+}
+
+fn entries(seqs: impl IntoIterator<Item = u64>) -> Vec<Entry> {
+    seqs.into_iter().map(|seq| entry(seq, "hi")).collect()
+}
+
+fn hello(name: &str, resume: Option<u64>) -> String {
+    let UserKey { workspace, user } = user(name);
+    let token = key().sign(&Claims { workspace, user, expires_at: WallTime(1_000_000) });
+    let resume = match resume {
+        Some(after) => format!(r#"[{{"channel":"general","after":{after}}}]"#),
+        None => "[]".to_owned(),
+    };
+    format!(r#"{{"type":"hello","token":"{token}","resume":{resume}}}"#)
+}
+
+fn publish(entries: Vec<Entry>) -> Input {
+    Input::Link { shard: SHARD, frame: FromOwner::Entries { channel: general(), entries } }
+}
+
+impl Gateway {
+    fn feed_at(&mut self, now: Duration, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.handle(MonoTime(now), WallTime(0), input, &mut effects);
+        effects
+    }
+
+    fn feed(&mut self, input: Input) -> Vec<Effect> {
+        self.feed_at(Duration::ZERO, input)
+    }
+
+    fn say(&mut self, text: &str) -> Vec<Effect> {
+        self.feed(Input::Text { connection: ADA, text: text.to_owned() })
+    }
+
+    fn enter(&mut self, connection: ConnectionId, resume: Option<u64>, head: u64) -> Vec<Effect> {
+        self.feed(Input::Connected { connection });
+        let asked = self.feed(Input::Text { connection, text: hello("ada", resume) });
+        let channels =
+            vec![OpenedChannel { channel: general().channel, joined: SeqNo(1), head: SeqNo(head) }];
+        let ticket = open_ticket(&asked).expect("hello asks the owner");
+        self.feed(Input::Link { shard: SHARD, frame: FromOwner::Opened { ticket, channels } })
+    }
+
+    fn answer(&mut self, ticket: Ticket, entries: Vec<Entry>, head: u64) -> Vec<Effect> {
+        let frame = FromOwner::Page { ticket, entries, head: SeqNo(head) };
+        self.feed(Input::Link { shard: SHARD, frame })
+    }
+}
+
+fn new() -> Gateway {
+    let config = GatewayConfig { shards: 1, token_key: key(), boot: 1 };
+    let mut gateway = Gateway::new(config);
+    gateway.feed(Input::LinkUp { shard: SHARD });
+    gateway
+}
+
+fn open_ticket(effects: &[Effect]) -> Option<Ticket> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::ToOwner { frame: ToOwner::Open { ticket, .. }, .. } => Some(*ticket),
+        _ => None,
+    })
+}
+
+fn read(effects: &[Effect]) -> Option<(Ticket, u64)> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::ToOwner { frame: ToOwner::Read { ticket, after, .. }, .. } => {
+            Some((*ticket, after.0))
+        }
+        _ => None,
+    })
+}
+
+/// The frames sent to `connection`.
+fn frames(effects: &[Effect], connection: ConnectionId) -> Vec<ServerFrame> {
+    let mut decoder = Decoder::new(Role::Client, 1 << 20);
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Send { connection: to, frame } if *to == connection => {
+                match decoder.decode(&mut frame.as_ref()).unwrap() {
+                    Some(Message::Text(text)) => Some(ServerFrame::parse(text.as_bytes()).unwrap()),
+                    other => panic!("not a text frame: {other:?}"),
+                }
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn seqs(effects: &[Effect], connection: ConnectionId) -> Vec<u64> {
+    frames(effects, connection)
+        .into_iter()
+        .filter_map(|frame| match frame {
+            ServerFrame::Log(LogFrame::Message { seq, .. } | LogFrame::Event { seq, .. }) => {
+                Some(seq.0)
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+fn goodbye_code(effects: &[Effect]) -> Option<GoodbyeCode> {
+    frames(effects, ADA).into_iter().find_map(|frame| match frame {
+        ServerFrame::Goodbye { code, .. } => Some(code),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_fresh_session_starts_at_the_head() {
+    let mut gateway = new();
+    let effects = gateway.enter(ADA, None, 5);
+    let Some(ServerFrame::Welcome { channels, .. }) = frames(&effects, ADA).into_iter().next()
+    else {
+        panic!("no welcome");
+    };
+    let channel = general().channel;
+    assert_eq!(channels, [ChannelStatus { channel, head: SeqNo(5), after: SeqNo(5) }]);
+    assert_eq!(read(&effects), None);
+    assert_eq!(seqs(&gateway.feed(publish(entries([6, 7]))), ADA), [6, 7]);
+}
+
+#[test]
+fn a_resumed_session_gets_exactly_what_it_missed_and_then_hears_so() {
+    let mut gateway = new();
+    let effects = gateway.enter(ADA, Some(2), 5);
+    let (ticket, after) = read(&effects).unwrap();
+    assert_eq!(after, 2);
+
+    // Entry 6 is published before the page arrives: it is too early and comes from the log.
+    assert!(seqs(&gateway.feed(publish(entries([6]))), ADA).is_empty());
+    let effects = gateway.answer(ticket, entries([3, 4, 5]), 5);
+    assert_eq!(seqs(&effects, ADA), [3, 4, 5]);
+    let (ticket, after) = read(&effects).unwrap();
+    assert_eq!(after, 5);
+    let effects = gateway.answer(ticket, entries([6]), 6);
+    assert_eq!(seqs(&effects, ADA), [6]);
+    let caught_up = ServerFrame::CaughtUp { channel: general().channel, head: SeqNo(6) };
+    assert_eq!(frames(&effects, ADA).last(), Some(&caught_up));
+}
+
+#[test]
+fn what_was_published_and_read_is_sent_once() {
+    let mut gateway = new();
+    let effects = gateway.enter(ADA, Some(4), 5);
+    let (ticket, _) = read(&effects).unwrap();
+    assert_eq!(seqs(&gateway.feed(publish(entries([5]))), ADA), [5]);
+    assert!(seqs(&gateway.answer(ticket, entries([5]), 5), ADA).is_empty());
+}
+
+#[test]
+fn a_gap_in_what_is_published_is_filled_from_the_log() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 5);
+    let effects = gateway.feed(publish(entries([8])));
+    assert!(seqs(&effects, ADA).is_empty());
+    let (ticket, after) = read(&effects).unwrap();
+    assert_eq!(after, 5);
+    assert_eq!(seqs(&gateway.answer(ticket, entries([6, 7, 8]), 8), ADA), [6, 7, 8]);
+}
+
+#[test]
+fn sessions_that_miss_the_same_share_one_read() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 5);
+    gateway.enter(ConnectionId(2), None, 5);
+    let effects = gateway.feed(publish(entries([7])));
+    let reads = effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::ToOwner { frame: ToOwner::Read { .. }, .. }));
+    assert_eq!(reads.count(), 1);
+    let (ticket, _) = read(&effects).unwrap();
+    let effects = gateway.answer(ticket, entries([6, 7]), 7);
+    assert_eq!(seqs(&effects, ADA), [6, 7]);
+    assert_eq!(seqs(&effects, ConnectionId(2)), [6, 7]);
+}
+
+#[test]
+fn a_resume_position_of_another_log_is_refused() {
+    let mut gateway = new();
+    assert_eq!(goodbye_code(&gateway.enter(ADA, Some(6), 5)), Some(GoodbyeCode::ResumeAhead));
+    assert_eq!(gateway.session_count(), 0);
+}
+
+#[test]
+fn a_link_that_comes_back_finds_what_was_missed() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 5);
+    gateway.feed(Input::LinkDown { shard: SHARD });
+    let effects = gateway.feed(Input::LinkUp { shard: SHARD });
+    assert!(effects.contains(&Effect::ToOwner {
+        shard: SHARD,
+        frame: ToOwner::Subscribe { channel: general() }
+    }));
+    let head = FromOwner::Head { channel: general(), head: SeqNo(7) };
+    let effects = gateway.feed(Input::Link { shard: SHARD, frame: head });
+    let (ticket, after) = read(&effects).unwrap();
+    assert_eq!(after, 5);
+    assert_eq!(seqs(&gateway.answer(ticket, entries([6, 7]), 7), ADA), [6, 7]);
+}
+
+#[test]
+fn a_request_whose_link_breaks_is_unknown_not_failed() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 5);
+    let send = r#"{"type":"send","id":9,"channel":"general","nonce":"n","body":"hi"}"#;
+    assert!(frames(&gateway.say(send), ADA).is_empty());
+    let effects = gateway.feed(Input::LinkDown { shard: SHARD });
+    let frames = frames(&effects, ADA);
+    assert!(
+        matches!(
+            frames.as_slice(),
+            [ServerFrame::Rejected {
+                reply_to: Some(9),
+                code: RejectCode::Unavailable,
+                retry_after_ms: Some(_),
+                ..
+            }]
+        ),
+        "{frames:?}"
+    );
+}
+
+#[test]
+fn a_slow_session_leaves_live_delivery_and_comes_back_through_the_log() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 0);
+    let body = "x".repeat(SESSION_QUEUE_BYTES_MAX / 3);
+    let big: Vec<Entry> = (1..=6).map(|seq| entry(seq, &body)).collect();
+    let effects = gateway.feed(publish(big.clone()));
+    let sent = seqs(&effects, ADA).len() as u64;
+    assert!((3..6).contains(&sent), "{sent} of 6 were queued");
+    assert!(effects.contains(&Effect::Measure { connection: ADA }));
+    assert_eq!(read(&effects), None, "no page is read for a session that can't take it");
+
+    let effects = gateway.feed(Input::Queue { connection: ADA, bytes: 0 });
+    let (ticket, after) = read(&effects).unwrap();
+    assert_eq!(after, sent);
+    let rest: Vec<Entry> = big.into_iter().skip(usize::try_from(sent).unwrap()).collect();
+    let effects = gateway.answer(ticket, rest, 6);
+    assert_eq!(seqs(&effects, ADA), (sent + 1..=6).collect::<Vec<_>>());
+    assert!(matches!(frames(&effects, ADA).last(), Some(ServerFrame::CaughtUp { .. })));
+}
+
+#[test]
+fn a_join_during_the_session_brings_the_channel_from_the_join_on() {
+    let mut gateway = new();
+    gateway.feed(Input::Connected { connection: ADA });
+    let asked = gateway.say(&hello("ada", None));
+    let ticket = open_ticket(&asked).unwrap();
+    let opened = FromOwner::Opened { ticket, channels: Vec::new() };
+    gateway.feed(Input::Link { shard: SHARD, frame: opened });
+    let joined = FromOwner::Joined { user: user("ada"), channel: general().channel, seq: SeqNo(4) };
+    let effects = gateway.feed(Input::Link { shard: SHARD, frame: joined });
+    let status = ChannelStatus { channel: general().channel, head: SeqNo(4), after: SeqNo(3) };
+    assert_eq!(frames(&effects, ADA), [ServerFrame::Channel(status)]);
+    let (ticket, after) = read(&effects).unwrap();
+    assert_eq!(after, 3);
+    assert_eq!(seqs(&gateway.answer(ticket, entries([4]), 4), ADA), [4]);
+}
+
+#[test]
+fn a_token_that_does_not_verify_ends_the_session_for_good() {
+    let mut gateway = new();
+    gateway.feed(Input::Connected { connection: ADA });
+    let effects = gateway.say(r#"{"type":"hello","token":"forged"}"#);
+    assert_eq!(goodbye_code(&effects), Some(GoodbyeCode::Unauthorized));
+    assert!(effects.contains(&Effect::Close { connection: ADA }));
+}
+
+#[test]
+fn a_bad_frame_is_rejected_and_the_session_goes_on() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 0);
+    let effects = gateway.say(r#"{"type":"send","id":3}"#);
+    assert!(matches!(
+        frames(&effects, ADA).as_slice(),
+        [ServerFrame::Rejected { reply_to: Some(3), code: RejectCode::BadFrame, .. }]
+    ));
+    assert_eq!(frames(&gateway.say(r#"{"type":"ping"}"#), ADA), [ServerFrame::Pong]);
+}
+
+#[test]
+fn requests_before_hello_end_the_session() {
+    let mut gateway = new();
+    gateway.feed(Input::Connected { connection: ADA });
+    let effects = gateway.say(r#"{"type":"join","id":1,"channel":"general"}"#);
+    assert_eq!(goodbye_code(&effects), Some(GoodbyeCode::Protocol));
+}
+
+#[test]
+fn silence_ends_a_session_before_and_after_hello() {
+    let mut gateway = new();
+    gateway.feed(Input::Connected { connection: ADA });
+    let effects = gateway.feed_at(HELLO_TIMEOUT, Input::Tick);
+    assert_eq!(goodbye_code(&effects), Some(GoodbyeCode::Protocol));
+
+    let mut gateway = new();
+    gateway.enter(ADA, None, 0);
+    gateway.feed_at(HELLO_TIMEOUT, Input::Tick);
+    assert_eq!(gateway.next_deadline(), Some(MonoTime(SESSION_IDLE_TIMEOUT)));
+    let effects = gateway.feed_at(SESSION_IDLE_TIMEOUT, Input::Tick);
+    assert_eq!(goodbye_code(&effects), Some(GoodbyeCode::Idle));
+    assert_eq!(gateway.session_count(), 0);
+}
+
+#[test]
+fn the_last_session_of_a_channel_takes_the_subscription_with_it() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 0);
+    gateway.enter(ConnectionId(2), None, 0);
+    assert_eq!(gateway.feed(Input::Disconnected { connection: ADA }), []);
+    let effects = gateway.feed(Input::Disconnected { connection: ConnectionId(2) });
+    let unsubscribe = ToOwner::Unsubscribe { channel: general() };
+    assert_eq!(
+        effects,
+        [
+            Effect::ToOwner { shard: SHARD, frame: unsubscribe },
+            Effect::ToOwner { shard: SHARD, frame: ToOwner::Close { user: user("ada") } },
+        ]
+    );
+}
+
+#[test]
+fn draining_sends_everybody_elsewhere_spread_over_time() {
+    let mut gateway = new();
+    for number in 1..=20 {
+        gateway.enter(ConnectionId(number), None, 0);
+    }
+    let effects = gateway.feed(Input::Drain);
+    let waits: BTreeSet<u64> = (1..=20)
+        .flat_map(|number| frames(&effects, ConnectionId(number)))
+        .filter_map(|frame| match frame {
+            ServerFrame::Goodbye { reconnect_after_ms, .. } => reconnect_after_ms,
+            _ => None,
+        })
+        .collect();
+    assert!(waits.len() > 10, "{waits:?}");
+}

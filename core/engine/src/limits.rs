@@ -1,0 +1,125 @@
+//! Every limit of the core, with the reason for its value and what happens when it is hit.
+
+use std::time::Duration;
+
+/// Long enough for a host name or a UUID, short enough to index. Longer: the frame is rejected.
+pub const NAME_BYTES_MAX: usize = 64;
+
+/// A UUID has 36 bytes; ULIDs and hashes fit too. Longer: the frame is rejected.
+pub const NONCE_BYTES_MAX: usize = 64;
+
+/// Four times what Slack's real-time API let a client send in one message. Longer: rejected.
+pub const BODY_BYTES_MAX: usize = 16 * 1024;
+
+/// A body in the worst JSON escaping (6 bytes a byte) would need 96 KiB, but a client that sends
+/// control characters only may split them. Longer frames close the connection with 1009.
+pub const CLIENT_FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// A full page of entries, escaped. Only our own client reads with it.
+pub const SERVER_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Requests and replies of a browser's handshake with cookies stay well below. Larger: 431.
+pub const HANDSHAKE_BYTES_MAX: usize = 8 * 1024;
+
+/// A phone on a bad network finishes its handshake in it; a slowloris is closed after it.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Handshakes that one gateway has open at a time. More wait in the kernel's queue, so that a
+/// reconnect storm can't take memory.
+pub const HANDSHAKES_MAX: usize = 1_024;
+
+/// Channels that one `hello` may resume. More: the frame is rejected.
+pub const RESUME_CHANNELS_MAX: usize = 1_000;
+
+/// Entries of one page. A request for more gets this many and `more: true`.
+pub const PAGE_ENTRIES_MAX: usize = 100;
+
+/// Bytes of bodies in one page, so that a page of long messages fits the link and the session's
+/// queue. A page holds at least one entry, whatever its size.
+pub const PAGE_BYTES_MAX: usize = 48 * 1024;
+
+/// What one store commit may hold. The next one fills while it is written.
+pub const STORE_BATCH_MAX: usize = 1_024;
+
+/// Entries of one channel that wait for the store: two full commits, one being written while the
+/// next fills. More: rejected as `busy` with a time to retry after.
+pub const IN_FLIGHT_MAX: usize = 2 * STORE_BATCH_MAX;
+
+/// How long a nonce is remembered. A retry within it gets its first seq.
+pub const NONCE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Bytes queued for one session. Over it, the session leaves live delivery and is served from the
+/// log at its own pace.
+pub const SESSION_QUEUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Below it, a session that was too slow is served again.
+pub const SESSION_QUEUE_BYTES_LOW: usize = SESSION_QUEUE_BYTES_MAX / 4;
+
+/// A socket that takes no byte for so long is closed; the client can resume.
+pub const SESSION_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Clients ping at this interval when they have nothing else to say.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Three heartbeats without a frame: the session is closed.
+pub const SESSION_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
+
+/// How long `hello` may wait for the owner's answer before the session is told to come back.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Sessions of one gateway process; the file-descriptor limit leaves no room for more. More: the
+/// connection is told to come back.
+pub const SESSIONS_MAX: usize = 19_500;
+
+/// Requests that one session may have open. More: rejected as `busy`.
+pub const SESSION_REQUESTS_MAX: usize = 256;
+
+/// Links between nodes are pinged at this interval.
+pub const LINK_HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// A link silent for so long is taken for dead, closed and dialled again. Three heartbeats and
+/// room for one retransmission.
+pub const LINK_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// How long dialling a link may take.
+pub const LINK_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The wait between two attempts to dial a link grows to this, with jitter.
+pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// A link frame carries one page or one published batch at most. Larger: the link is closed.
+pub const LINK_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes queued on one link. Over it the link is closed and dialled again, and its gateway
+/// catches up from the log: a stalled gateway must not stop an owner.
+pub const LINK_QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Inputs that wait for a machine. Full: whoever reads the socket waits, and TCP pushes back.
+pub const INBOX_MAX: usize = 4_096;
+
+/// A client waits this long for a reply before it sends again with the same nonce.
+pub const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client that hears nothing for so long reconnects: one heartbeat and a reply's time.
+pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(20);
+
+/// How long a client waits for a connection, its handshake and `welcome` together.
+pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A client's first wait before it reconnects; doubled at each failure, with full jitter.
+pub const CLIENT_BACKOFF_MIN: Duration = Duration::from_millis(250);
+
+/// A client's longest wait before it reconnects.
+pub const CLIENT_BACKOFF_MAX: Duration = Duration::from_secs(8);
+
+/// Messages that a client sends before it waits for replies. More are refused by `send`.
+pub const CLIENT_OUTSTANDING_MAX: usize = 1_024;
+
+/// Messages that a client holds back behind a gap, per channel. More: it reconnects and resumes.
+pub const CLIENT_REORDER_MAX: usize = 1_024;
+
+const _: () = assert!(SESSION_QUEUE_BYTES_LOW < SESSION_QUEUE_BYTES_MAX);
+const _: () = assert!(PAGE_BYTES_MAX < SESSION_QUEUE_BYTES_MAX);
+const _: () = assert!(BODY_BYTES_MAX < PAGE_BYTES_MAX);
+const _: () = assert!(LINK_HEARTBEAT.as_millis() * 3 < LINK_TIMEOUT.as_millis());
+const _: () = assert!(SESSION_IDLE_TIMEOUT.as_millis() == 3 * HEARTBEAT.as_millis());

@@ -1,0 +1,127 @@
+//! What gateways and owners say to each other.
+//!
+//! A link joins one gateway to the owner of one shard. It is ordered and reliable while it lasts;
+//! when it breaks, both ends forget what was in flight, and the gateway opens its users, its
+//! subscriptions and its reads anew.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::Entry;
+use crate::frame::RejectCode;
+use crate::ids::{ChannelId, ChannelKey, NodeId, Nonce, SeqNo, ShardId, UserId, UserKey};
+use crate::time::WallTime;
+
+/// Chosen by the gateway; the owner's reply repeats it.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct Ticket(pub u64);
+
+/// One link of an owner, numbered by its shell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId(pub u64);
+
+/// The first frame of a link, from the gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkHello {
+    pub version: u32,
+    pub gateway: NodeId,
+    pub shard: ShardId,
+}
+
+/// The version of the frames in this file.
+pub const LINK_VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToOwner {
+    /// A user has a session at this gateway: which channels are theirs? Answered by
+    /// [`FromOwner::Opened`]; from now on the gateway hears of the user's joins.
+    Open {
+        ticket: Ticket,
+        user: UserKey,
+    },
+    /// The user's last session at this gateway ended.
+    Close {
+        user: UserKey,
+    },
+    /// Publish the channel's entries to this gateway. Answered by [`FromOwner::Head`].
+    Subscribe {
+        channel: ChannelKey,
+    },
+    Unsubscribe {
+        channel: ChannelKey,
+    },
+    Submit {
+        ticket: Ticket,
+        channel: ChannelKey,
+        sender: UserId,
+        nonce: Nonce,
+        body: Arc<str>,
+    },
+    Join {
+        ticket: Ticket,
+        channel: ChannelKey,
+        user: UserId,
+    },
+    /// Entries after `after`. With `reader`, only if they are a member.
+    Read {
+        ticket: Ticket,
+        channel: ChannelKey,
+        reader: Option<UserId>,
+        after: SeqNo,
+        entries_max: u32,
+    },
+    Ping,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromOwner {
+    Opened {
+        ticket: Ticket,
+        channels: Vec<OpenedChannel>,
+    },
+    /// Everything after `head` will be published on this link.
+    Head {
+        channel: ChannelKey,
+        head: SeqNo,
+    },
+    /// Consecutive entries of one channel, all durable.
+    Entries {
+        channel: ChannelKey,
+        entries: Vec<Entry>,
+    },
+    Accepted {
+        ticket: Ticket,
+        seq: SeqNo,
+        at: WallTime,
+        duplicate: bool,
+    },
+    Rejected {
+        ticket: Ticket,
+        code: RejectCode,
+        message: String,
+    },
+    Page {
+        ticket: Ticket,
+        entries: Vec<Entry>,
+        head: SeqNo,
+    },
+    /// A user who is open at this gateway became a member.
+    Joined {
+        user: UserKey,
+        channel: ChannelId,
+        seq: SeqNo,
+    },
+    Pong,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenedChannel {
+    pub channel: ChannelId,
+    /// The position of the user's join.
+    pub joined: SeqNo,
+    pub head: SeqNo,
+}

@@ -1,0 +1,400 @@
+//! The owner of a shard: the single writer of its channels.
+//!
+//! An [`Owner`] validates, deduplicates and numbers what gateways submit, hands it to the store,
+//! and answers and publishes once the store holds it. It performs no I/O: feed it an [`Input`],
+//! then carry out the [`Effect`]s it appended, in order. `node/src/messages.rs` is its driver, in
+//! production and in simulation alike.
+//!
+//! # Invariants
+//!
+//! - **Durable first**: no reply and no publication of an entry precedes the [`Input::Stored`]
+//!   that covers it.
+//! - **Once**: one (channel, sender, nonce) is numbered at most once within the window.
+//! - **One copy per gateway**: an entry is published once per subscribed link.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use crate::entry::{ChannelEntry, Content, Entry};
+use crate::fanout::Interest;
+use crate::frame::RejectCode;
+use crate::ids::{ChannelKey, Nonce, SeqNo, UserId, UserKey};
+use crate::limits::{BODY_BYTES_MAX, PAGE_ENTRIES_MAX};
+use crate::link::{FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
+use crate::membership::Membership;
+use crate::nonces::Nonces;
+use crate::sequencer::Sequencer;
+use crate::time::WallTime;
+
+/// What happens to an owner.
+#[derive(Debug)]
+pub enum Input {
+    LinkDown {
+        link: LinkId,
+    },
+    Frame {
+        link: LinkId,
+        frame: ToOwner,
+    },
+    /// The store holds the `count` oldest entries of those appended.
+    Stored {
+        count: usize,
+    },
+    /// The store answered [`Effect::Read`].
+    Read {
+        read: ReadId,
+        entries: Vec<Entry>,
+    },
+}
+
+/// What the shell must do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Make it durable, in the order of these effects, then feed [`Input::Stored`].
+    Append(ChannelEntry),
+    /// Read up to `entries_max` entries after `after`, then feed [`Input::Read`].
+    Read { read: ReadId, channel: ChannelKey, after: SeqNo, entries_max: usize },
+    /// Send the same frame on each of the links.
+    Send { links: Vec<LinkId>, frame: FromOwner },
+}
+
+/// One read of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ReadId(pub u64);
+
+/// One channel's state as the store recovered it.
+#[derive(Debug, Clone)]
+pub struct ChannelSeed {
+    pub channel: ChannelKey,
+    pub head: SeqNo,
+    pub members: BTreeMap<UserId, SeqNo>,
+    /// In seq order.
+    pub nonces: Vec<(UserId, Nonce, SeqNo, WallTime)>,
+}
+
+/// The machine.
+#[derive(Debug, Default)]
+pub struct Owner {
+    channels: BTreeMap<ChannelKey, Channel>,
+    membership: Membership,
+    interest: Interest,
+    /// Which links have the user open.
+    open: BTreeMap<UserKey, BTreeSet<LinkId>>,
+    /// The channel of every entry that the store was given and does not hold, oldest first.
+    appending: VecDeque<ChannelKey>,
+    reads: BTreeMap<ReadId, (LinkId, Ticket, ChannelKey)>,
+    last_read: u64,
+}
+
+#[derive(Debug)]
+struct Channel {
+    sequencer: Sequencer,
+    nonces: Nonces,
+    /// Joins that the store does not hold yet.
+    joining: BTreeMap<UserId, SeqNo>,
+    /// Who waits for an entry to be durable.
+    waiting: BTreeMap<SeqNo, Vec<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    link: LinkId,
+    ticket: Ticket,
+    duplicate: bool,
+}
+
+impl Channel {
+    fn new(head: SeqNo) -> Self {
+        Self {
+            sequencer: Sequencer::new(head),
+            nonces: Nonces::default(),
+            joining: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+impl Owner {
+    /// Goes on from what the store holds.
+    pub fn new(seeds: impl IntoIterator<Item = ChannelSeed>) -> Self {
+        let mut owner = Self::default();
+        for seed in seeds {
+            let mut channel = Channel::new(seed.head);
+            for (sender, nonce, seq, at) in seed.nonces {
+                channel.nonces.record(sender, nonce, seq, at);
+            }
+            for (user, joined) in &seed.members {
+                owner.membership.join(&seed.channel, user, *joined);
+            }
+            owner.channels.insert(seed.channel, channel);
+        }
+        owner
+    }
+
+    pub fn handle(&mut self, wall: WallTime, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::LinkDown { link } => self.link_down(link),
+            Input::Frame { link, frame } => self.frame(wall, link, frame, effects),
+            Input::Stored { count } => self.stored(count, effects),
+            Input::Read { read, entries } => self.read_done(read, entries, effects),
+        }
+    }
+
+    fn frame(&mut self, wall: WallTime, link: LinkId, frame: ToOwner, effects: &mut Vec<Effect>) {
+        match frame {
+            ToOwner::Open { ticket, user } => {
+                let channels = self.channels_of(&user);
+                self.open.entry(user).or_default().insert(link);
+                reply(link, FromOwner::Opened { ticket, channels }, effects);
+            }
+            ToOwner::Close { user } => self.close(link, &user),
+            ToOwner::Subscribe { channel } => {
+                self.interest.subscribe(link, &channel);
+                let head = self.head(&channel);
+                reply(link, FromOwner::Head { channel, head }, effects);
+            }
+            ToOwner::Unsubscribe { channel } => self.interest.unsubscribe(link, &channel),
+            ToOwner::Submit { ticket, channel, sender, nonce, body } => {
+                let submission = Submission { channel, sender, nonce, body };
+                if let Err(refusal) = self.submit(wall, link, ticket, submission, effects) {
+                    reply(link, refusal.into_frame(ticket), effects);
+                }
+            }
+            ToOwner::Join { ticket, channel, user } => {
+                if let Err(refusal) = self.join(wall, link, ticket, channel, user, effects) {
+                    reply(link, refusal.into_frame(ticket), effects);
+                }
+            }
+            ToOwner::Read { ticket, channel, reader, after, entries_max } => {
+                let request = ReadRequest { channel, reader, after, entries_max };
+                if let Err(refusal) = self.read(link, ticket, request, effects) {
+                    reply(link, refusal.into_frame(ticket), effects);
+                }
+            }
+            ToOwner::Ping => reply(link, FromOwner::Pong, effects),
+        }
+    }
+
+    fn submit(
+        &mut self,
+        wall: WallTime,
+        link: LinkId,
+        ticket: Ticket,
+        submission: Submission,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let Submission { channel: key, sender, nonce, body } = submission;
+        if self.membership.joined(&key, &sender).is_none() {
+            return Err(Refusal::not_member(&key));
+        }
+        if body.is_empty() || body.len() > BODY_BYTES_MAX {
+            return Err(Refusal::bad_body(body.len()));
+        }
+        let channel = self.channels.get_mut(&key).expect("a member's channel exists");
+        if let Some((seq, at)) = channel.nonces.find(&sender, &nonce) {
+            channel.accept_again(at, link, ticket, seq, effects);
+            return Ok(());
+        }
+        let content = Content::Message { sender: sender.clone(), nonce: nonce.clone(), body };
+        let entry = channel.sequencer.assign(wall, content).map_err(Refusal::busy)?;
+        channel.nonces.record(sender, nonce, entry.seq, wall);
+        channel.wait(entry.seq, Waiting { link, ticket, duplicate: false });
+        self.append(key, entry, effects);
+        Ok(())
+    }
+
+    fn join(
+        &mut self,
+        wall: WallTime,
+        link: LinkId,
+        ticket: Ticket,
+        key: ChannelKey,
+        user: UserId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let joined = self.membership.joined(&key, &user);
+        let channel = self.channels.entry(key.clone()).or_insert_with(|| Channel::new(SeqNo::ZERO));
+        if let Some(seq) = joined.or_else(|| channel.joining.get(&user).copied()) {
+            channel.accept_again(wall, link, ticket, seq, effects);
+            return Ok(());
+        }
+        let content = Content::Joined { user: user.clone() };
+        let entry = channel.sequencer.assign(wall, content).map_err(Refusal::busy)?;
+        channel.joining.insert(user, entry.seq);
+        channel.wait(entry.seq, Waiting { link, ticket, duplicate: false });
+        self.append(key, entry, effects);
+        Ok(())
+    }
+
+    fn append(&mut self, channel: ChannelKey, entry: Entry, effects: &mut Vec<Effect>) {
+        self.appending.push_back(channel.clone());
+        effects.push(Effect::Append(ChannelEntry { channel, entry }));
+    }
+
+    fn stored(&mut self, count: usize, effects: &mut Vec<Effect>) {
+        let mut published: BTreeMap<ChannelKey, Vec<Entry>> = BTreeMap::new();
+        for _ in 0..count {
+            let key = self.appending.pop_front().expect("the store holds more than was appended");
+            let channel = self.channels.get_mut(&key).expect("an appended channel exists");
+            let entry = channel.sequencer.durable();
+            for waiting in channel.waiting.remove(&entry.seq).unwrap_or_default() {
+                let Waiting { link, ticket, duplicate } = waiting;
+                let accepted =
+                    FromOwner::Accepted { ticket, seq: entry.seq, at: entry.at, duplicate };
+                reply(link, accepted, effects);
+            }
+            if let Content::Joined { user } = &entry.content {
+                channel.joining.remove(user);
+                self.joined(&key, user.clone(), entry.seq, effects);
+            }
+            published.entry(key).or_default().push(entry);
+        }
+        for (channel, entries) in published {
+            let links = self.interest.of(&channel);
+            if !links.is_empty() {
+                let frame = FromOwner::Entries { channel, entries };
+                effects.push(Effect::Send { links, frame });
+            }
+        }
+    }
+
+    fn joined(&mut self, key: &ChannelKey, user: UserId, seq: SeqNo, effects: &mut Vec<Effect>) {
+        self.membership.join(key, &user, seq);
+        let user = UserKey { workspace: key.workspace.clone(), user };
+        if let Some(links) = self.open.get(&user) {
+            let links = links.iter().copied().collect();
+            let frame = FromOwner::Joined { user, channel: key.channel.clone(), seq };
+            effects.push(Effect::Send { links, frame });
+        }
+    }
+
+    fn read(
+        &mut self,
+        link: LinkId,
+        ticket: Ticket,
+        request: ReadRequest,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let ReadRequest { channel, reader, after, entries_max } = request;
+        if reader.is_some_and(|reader| self.membership.joined(&channel, &reader).is_none()) {
+            return Err(Refusal::not_member(&channel));
+        }
+        let entries_max =
+            usize::try_from(entries_max).unwrap_or(PAGE_ENTRIES_MAX).clamp(1, PAGE_ENTRIES_MAX);
+        self.last_read += 1;
+        let read = ReadId(self.last_read);
+        self.reads.insert(read, (link, ticket, channel.clone()));
+        effects.push(Effect::Read { read, channel, after, entries_max });
+        Ok(())
+    }
+
+    fn read_done(&mut self, read: ReadId, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+        // A link that went down has taken its reads with it.
+        let Some((link, ticket, channel)) = self.reads.remove(&read) else { return };
+        let head = self.head(&channel);
+        reply(link, FromOwner::Page { ticket, entries, head }, effects);
+    }
+
+    fn channels_of(&self, user: &UserKey) -> Vec<OpenedChannel> {
+        self.membership
+            .of(user)
+            .map(|(channel, joined)| {
+                let key =
+                    ChannelKey { workspace: user.workspace.clone(), channel: channel.clone() };
+                OpenedChannel { channel: channel.clone(), joined, head: self.head(&key) }
+            })
+            .collect()
+    }
+
+    fn head(&self, channel: &ChannelKey) -> SeqNo {
+        self.channels.get(channel).map_or(SeqNo::ZERO, |channel| channel.sequencer.head())
+    }
+
+    fn close(&mut self, link: LinkId, user: &UserKey) {
+        if let Some(links) = self.open.get_mut(user) {
+            links.remove(&link);
+            if links.is_empty() {
+                self.open.remove(user);
+            }
+        }
+    }
+
+    fn link_down(&mut self, link: LinkId) {
+        self.interest.drop_link(link);
+        self.open.retain(|_, links| {
+            links.remove(&link);
+            !links.is_empty()
+        });
+        self.reads.retain(|_, (reader, ..)| *reader != link);
+    }
+}
+
+impl Channel {
+    /// The request was numbered before: answer with that position once it is durable.
+    fn accept_again(
+        &mut self,
+        at: WallTime,
+        link: LinkId,
+        ticket: Ticket,
+        seq: SeqNo,
+        effects: &mut Vec<Effect>,
+    ) {
+        if seq <= self.sequencer.head() {
+            let accepted = FromOwner::Accepted { ticket, seq, at, duplicate: true };
+            reply(link, accepted, effects);
+        } else {
+            self.wait(seq, Waiting { link, ticket, duplicate: true });
+        }
+    }
+
+    fn wait(&mut self, seq: SeqNo, waiting: Waiting) {
+        self.waiting.entry(seq).or_default().push(waiting);
+    }
+}
+
+struct Submission {
+    channel: ChannelKey,
+    sender: UserId,
+    nonce: Nonce,
+    body: Arc<str>,
+}
+
+struct ReadRequest {
+    channel: ChannelKey,
+    reader: Option<UserId>,
+    after: SeqNo,
+    entries_max: u32,
+}
+
+/// A request that did not happen.
+struct Refusal {
+    code: RejectCode,
+    message: String,
+}
+
+impl Refusal {
+    fn not_member(channel: &ChannelKey) -> Self {
+        let message = format!("you are not in channel {}; join it first", channel.channel);
+        Self { code: RejectCode::NotMember, message }
+    }
+
+    fn bad_body(bytes: usize) -> Self {
+        let message = format!("a body has 1 to {BODY_BYTES_MAX} bytes, this one has {bytes}");
+        Self { code: RejectCode::BadBody, message }
+    }
+
+    fn busy(busy: crate::sequencer::Busy) -> Self {
+        Self { code: RejectCode::Busy, message: busy.to_string() }
+    }
+
+    fn into_frame(self, ticket: Ticket) -> FromOwner {
+        FromOwner::Rejected { ticket, code: self.code, message: self.message }
+    }
+}
+
+fn reply(link: LinkId, frame: FromOwner, effects: &mut Vec<Effect>) {
+    effects.push(Effect::Send { links: vec![link], frame });
+}
+
+#[cfg(test)]
+mod tests;

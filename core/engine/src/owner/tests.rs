@@ -1,0 +1,197 @@
+//! Tests of the owner machine, through `handle` only.
+
+use super::*;
+use crate::ids::{ChannelId, WorkspaceId};
+use crate::limits::IN_FLIGHT_MAX;
+
+const LINK: LinkId = LinkId(1);
+
+fn channel() -> ChannelKey {
+    ChannelKey {
+        workspace: WorkspaceId::new("w").unwrap(),
+        channel: ChannelId::new("general").unwrap(),
+    }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn user_key(name: &str) -> UserKey {
+    UserKey { workspace: channel().workspace, user: user(name) }
+}
+
+fn submit(ticket: u64, sender: &str, nonce: &str) -> ToOwner {
+    ToOwner::Submit {
+        ticket: Ticket(ticket),
+        channel: channel(),
+        sender: user(sender),
+        nonce: Nonce::new(nonce).unwrap(),
+        body: "hi".into(),
+    }
+}
+
+fn join(ticket: u64, who: &str) -> ToOwner {
+    ToOwner::Join { ticket: Ticket(ticket), channel: channel(), user: user(who) }
+}
+
+impl Owner {
+    fn feed(&mut self, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        self.handle(WallTime(7), input, &mut effects);
+        effects
+    }
+
+    fn ask(&mut self, frame: ToOwner) -> Vec<Effect> {
+        self.feed(Input::Frame { link: LINK, frame })
+    }
+}
+
+/// An owner whose channel has ada as its first entry.
+fn with_ada() -> Owner {
+    let mut owner = Owner::default();
+    owner.ask(join(0, "ada"));
+    owner.feed(Input::Stored { count: 1 });
+    owner
+}
+
+fn appended(effects: &[Effect]) -> Vec<u64> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Append(entry) => Some(entry.entry.seq.0),
+            Effect::Read { .. } | Effect::Send { .. } => None,
+        })
+        .collect()
+}
+
+fn accepted(ticket: u64, seq: u64, duplicate: bool) -> Effect {
+    let frame =
+        FromOwner::Accepted { ticket: Ticket(ticket), seq: SeqNo(seq), at: WallTime(7), duplicate };
+    Effect::Send { links: vec![LINK], frame }
+}
+
+fn rejected_code(effects: &[Effect]) -> Option<RejectCode> {
+    match effects {
+        [Effect::Send { frame: FromOwner::Rejected { code, .. }, .. }] => Some(*code),
+        _ => None,
+    }
+}
+
+#[test]
+fn nothing_is_said_of_a_message_before_the_store_holds_it() {
+    let mut owner = with_ada();
+    owner.ask(ToOwner::Subscribe { channel: channel() });
+    let effects = owner.ask(submit(1, "ada", "n1"));
+    assert_eq!(effects.len(), 1);
+    assert_eq!(appended(&effects), [2]);
+
+    let effects = owner.feed(Input::Stored { count: 1 });
+    assert_eq!(effects.first(), Some(&accepted(1, 2, false)));
+    let Some(Effect::Send { links, frame: FromOwner::Entries { entries, .. } }) = effects.get(1)
+    else {
+        panic!("not published: {effects:?}");
+    };
+    assert_eq!((links.as_slice(), entries.len()), ([LINK].as_slice(), 1));
+}
+
+#[test]
+fn a_retry_gets_the_first_seq_whether_stored_or_in_flight() {
+    let mut owner = with_ada();
+    assert_eq!(appended(&owner.ask(submit(1, "ada", "n1"))), [2]);
+    assert_eq!(owner.ask(submit(2, "ada", "n1")), []);
+    assert_eq!(
+        owner.feed(Input::Stored { count: 1 }),
+        [accepted(1, 2, false), accepted(2, 2, true)]
+    );
+    assert_eq!(owner.ask(submit(3, "ada", "n1")), [accepted(3, 2, true)]);
+}
+
+#[test]
+fn a_retry_after_a_restart_gets_the_first_seq() {
+    let nonces = vec![(user("ada"), Nonce::new("n1").unwrap(), SeqNo(2), WallTime(7))];
+    let members = BTreeMap::from([(user("ada"), SeqNo(1))]);
+    let seed = ChannelSeed { channel: channel(), head: SeqNo(2), members, nonces };
+    let mut owner = Owner::new([seed]);
+    assert_eq!(owner.ask(submit(1, "ada", "n1")), [accepted(1, 2, true)]);
+    assert_eq!(appended(&owner.ask(submit(2, "ada", "n2"))), [3]);
+}
+
+#[test]
+fn a_refused_message_uses_up_no_number() {
+    let mut owner = with_ada();
+    assert_eq!(rejected_code(&owner.ask(submit(1, "bob", "n"))), Some(RejectCode::NotMember));
+    let mut long = submit(2, "ada", "n");
+    if let ToOwner::Submit { body, .. } = &mut long {
+        *body = "x".repeat(BODY_BYTES_MAX + 1).into();
+    }
+    assert_eq!(rejected_code(&owner.ask(long)), Some(RejectCode::BadBody));
+    assert_eq!(appended(&owner.ask(submit(3, "ada", "n"))), [2]);
+}
+
+#[test]
+fn a_full_pipeline_rejects_and_remembers_no_nonce() {
+    let mut owner = with_ada();
+    for number in 0..IN_FLIGHT_MAX {
+        owner.ask(submit(1, "ada", &format!("n{number}")));
+    }
+    assert_eq!(rejected_code(&owner.ask(submit(2, "ada", "late"))), Some(RejectCode::Busy));
+    owner.feed(Input::Stored { count: IN_FLIGHT_MAX });
+    assert_eq!(appended(&owner.ask(submit(3, "ada", "late"))), [IN_FLIGHT_MAX as u64 + 2]);
+}
+
+#[test]
+fn a_second_join_is_the_first_one() {
+    let mut owner = Owner::default();
+    assert_eq!(appended(&owner.ask(join(1, "ada"))), [1]);
+    assert_eq!(owner.ask(join(2, "ada")), []);
+    let effects = owner.feed(Input::Stored { count: 1 });
+    assert_eq!(effects, [accepted(1, 1, false), accepted(2, 1, true)]);
+    assert_eq!(owner.ask(join(3, "ada")), [accepted(3, 1, true)]);
+}
+
+#[test]
+fn gateways_that_have_a_user_open_hear_of_their_joins() {
+    let mut owner = with_ada();
+    let open = ToOwner::Open { ticket: Ticket(1), user: user_key("bob") };
+    owner.feed(Input::Frame { link: LinkId(2), frame: open });
+    owner.ask(join(2, "bob"));
+    let effects = owner.feed(Input::Stored { count: 1 });
+    let heard = effects.iter().any(|effect| match effect {
+        Effect::Send { links, frame: FromOwner::Joined { seq, .. } } => {
+            links.as_slice() == [LinkId(2)] && *seq == SeqNo(2)
+        }
+        Effect::Append(_) | Effect::Read { .. } | Effect::Send { .. } => false,
+    });
+    assert!(heard, "{effects:?}");
+}
+
+#[test]
+fn history_is_for_members_and_a_lost_link_takes_its_reads_with_it() {
+    let mut owner = with_ada();
+    let read = |ticket, reader| ToOwner::Read {
+        ticket: Ticket(ticket),
+        channel: channel(),
+        reader,
+        after: SeqNo(0),
+        entries_max: 10,
+    };
+    assert_eq!(rejected_code(&owner.ask(read(1, Some(user("bob"))))), Some(RejectCode::NotMember));
+
+    let effects = owner.ask(read(2, Some(user("ada"))));
+    let [Effect::Read { read: first, entries_max: 10, .. }] = effects.as_slice() else {
+        panic!("no read: {effects:?}");
+    };
+    let page = owner.feed(Input::Read { read: *first, entries: Vec::new() });
+    assert!(matches!(
+        page.as_slice(),
+        [Effect::Send { frame: FromOwner::Page { ticket: Ticket(2), head: SeqNo(1), .. }, .. }]
+    ));
+
+    let effects = owner.ask(read(3, None));
+    owner.feed(Input::LinkDown { link: LINK });
+    let [Effect::Read { read: second, .. }] = effects.as_slice() else {
+        panic!("no read: {effects:?}");
+    };
+    assert_eq!(owner.feed(Input::Read { read: *second, entries: Vec::new() }), []);
+}
