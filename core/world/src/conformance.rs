@@ -1,0 +1,269 @@
+//! What every implementation of a seam must do, as tests that any of them can be put through.
+//!
+//! [`store_suite`] judges a [`Store`]. Each case works on a shard and a workspace of its own, so
+//! that one database can serve all of them.
+
+use std::sync::Arc;
+
+use seriatim_engine::entry::{Batch, ChannelEntry, Content, Entry};
+use seriatim_engine::ids::{
+    ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId, WorkspaceId,
+};
+use seriatim_engine::time::WallTime;
+
+use crate::store::RecoveredChannel;
+use crate::{Store, StoreError};
+
+/// Puts a store through every case. `open` gives the store of a shard that nothing was written to
+/// yet, except when it is called again for a shard: then the earlier handle is gone, and what was
+/// appended must be there.
+///
+/// # Panics
+/// At the first thing that the store does wrong.
+pub async fn store_suite(open: impl AsyncFn(ShardId) -> Arc<dyn Store>) {
+    claim_raises_the_epoch(&case(&open, 0).await).await;
+    append_under_an_old_epoch_is_fenced_and_writes_nothing(&case(&open, 1).await).await;
+    batch_is_stored_whole_and_in_order(&case(&open, 2).await).await;
+    history_is_paged_by_position_count_and_bytes(&case(&open, 3).await).await;
+    recovery_gives_heads_members_and_nonces(&case(&open, 4).await).await;
+    unknown_channel_has_an_empty_history(&case(&open, 5).await).await;
+    empty_batch_is_accepted_and_changes_nothing(&case(&open, 6).await).await;
+    appends_of_one_writer_may_overlap(&case(&open, 7).await).await;
+    reopened_store_goes_on_where_it_stopped(&open, 8).await;
+}
+
+const NO_SEQS: [u64; 0] = [];
+
+/// A store to be judged, with the shard and workspace for it.
+struct Case {
+    store: Arc<dyn Store>,
+    shard: ShardId,
+    workspace: WorkspaceId,
+}
+
+async fn case(open: &impl AsyncFn(ShardId) -> Arc<dyn Store>, number: u32) -> Case {
+    let shard = ShardId(number);
+    let workspace = WorkspaceId::new(&format!("conformance-{number}")).expect("a sound name");
+    Case { store: open(shard).await, shard, workspace }
+}
+
+impl Case {
+    fn channel(&self, name: &str) -> ChannelKey {
+        let channel = ChannelId::new(name).expect("a sound name");
+        ChannelKey { workspace: self.workspace.clone(), channel }
+    }
+
+    async fn claim(&self) -> Epoch {
+        self.store.claim(self.shard).await.expect("a claim succeeds")
+    }
+
+    async fn append(&self, epoch: Epoch, entries: Vec<ChannelEntry>) -> Result<(), StoreError> {
+        self.store.append(Batch { shard: self.shard, epoch, entries }).await
+    }
+
+    async fn append_ok(&self, epoch: Epoch, entries: Vec<ChannelEntry>) {
+        self.append(epoch, entries).await.expect("an append of the newest writer succeeds");
+    }
+
+    async fn page(
+        &self,
+        channel: &str,
+        after: u64,
+        entries_max: usize,
+        bytes: usize,
+    ) -> Vec<Entry> {
+        let channel = self.channel(channel);
+        let page = self.store.history(&channel, SeqNo(after), entries_max, bytes).await;
+        page.expect("history can be read")
+    }
+
+    async fn seqs(&self, channel: &str, after: u64, entries_max: usize, bytes: usize) -> Vec<u64> {
+        let page = self.page(channel, after, entries_max, bytes).await;
+        page.iter().map(|entry| entry.seq.0).collect()
+    }
+
+    /// The channel's recovered state, with the nonces of entries from `nonces_since` on.
+    async fn recovered(&self, channel: &str, nonces_since: u64) -> Option<RecoveredChannel> {
+        let recovered = self.store.recover(self.shard, WallTime(nonces_since)).await;
+        recovered.expect("the shard recovers").channels.remove(&self.channel(channel))
+    }
+
+    /// Entry `seq` of `channel`, numbered at `1000 + seq`.
+    fn message(&self, channel: &str, seq: u64, body: &str) -> ChannelEntry {
+        let content = Content::Message {
+            sender: user("ada"),
+            nonce: nonce(&format!("nonce-{seq}")),
+            body: body.into(),
+        };
+        self.entry(channel, seq, content)
+    }
+
+    fn joined(&self, channel: &str, seq: u64, name: &str) -> ChannelEntry {
+        self.entry(channel, seq, Content::Joined { user: user(name) })
+    }
+
+    fn entry(&self, channel: &str, seq: u64, content: Content) -> ChannelEntry {
+        let entry = Entry { seq: SeqNo(seq), at: WallTime(1000 + seq), content };
+        ChannelEntry { channel: self.channel(channel), entry }
+    }
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).expect("a sound name")
+}
+
+fn nonce(text: &str) -> Nonce {
+    Nonce::new(text).expect("a sound nonce")
+}
+
+fn entries_of<'a>(batch: impl IntoIterator<Item = &'a ChannelEntry>) -> Vec<Entry> {
+    batch.into_iter().map(|entry| entry.entry.clone()).collect()
+}
+
+async fn claim_raises_the_epoch(case: &Case) {
+    let first = case.claim().await;
+    let second = case.claim().await;
+    assert!(Epoch(0) < first, "a claim gives an epoch above 0");
+    assert!(first < second, "a claim raises the epoch");
+}
+
+async fn append_under_an_old_epoch_is_fenced_and_writes_nothing(case: &Case) {
+    let old = case.claim().await;
+    case.append_ok(old, vec![case.message("c", 1, "in time")]).await;
+    let new = case.claim().await;
+
+    match case.append(old, vec![case.message("c", 2, "late")]).await {
+        Err(StoreError::Fenced { shard, ours, newest }) => {
+            assert_eq!((shard, ours, newest), (case.shard, old, new), "the error tells the epochs");
+        }
+        other => panic!("an append under an old epoch gave {other:?}"),
+    }
+
+    assert_eq!(case.seqs("c", 0, 10, 1000).await, [1], "a fenced batch is not stored");
+    case.append_ok(new, vec![case.message("c", 2, "of the new writer")]).await;
+    let expected = entries_of(&[case.message("c", 2, "of the new writer")]);
+    assert_eq!(case.page("c", 1, 10, 1000).await, expected);
+}
+
+async fn batch_is_stored_whole_and_in_order(case: &Case) {
+    let epoch = case.claim().await;
+    let batch = vec![
+        case.joined("c", 1, "ada"),
+        case.message("d", 1, "first of d"),
+        case.message("c", 2, "grüß dich \u{1F44B}\n\"'\\;--%_"),
+        case.message("c", 3, ""),
+        case.message("d", 2, "\u{0}\u{7f}"),
+    ];
+
+    case.append_ok(epoch, batch.clone()).await;
+
+    for name in ["c", "d"] {
+        let channel = case.channel(name);
+        let expected = entries_of(batch.iter().filter(|entry| entry.channel == channel));
+        assert_eq!(case.page(name, 0, 10, 1000).await, expected, "of channel {name}");
+    }
+}
+
+async fn history_is_paged_by_position_count_and_bytes(case: &Case) {
+    let epoch = case.claim().await;
+    let batch = (1..=6).map(|seq| case.message("c", seq, "ten bytes.")).collect();
+    case.append_ok(epoch, batch).await;
+    case.append_ok(epoch, vec![case.joined("c", 7, "ada"), case.message("c", 8, "x")]).await;
+
+    assert_eq!(case.seqs("c", 0, 3, 1000).await, [1, 2, 3], "by count");
+    assert_eq!(case.seqs("c", 3, 3, 1000).await, [4, 5, 6], "after a position");
+    assert_eq!(case.seqs("c", 6, 3, 1000).await, [7, 8], "at the end");
+    assert_eq!(case.seqs("c", 8, 3, 1000).await, NO_SEQS, "after the end");
+    assert_eq!(case.seqs("c", 99, 3, 1000).await, NO_SEQS, "far after the end");
+    assert_eq!(case.seqs("c", 0, 10, 30).await, [1, 2, 3], "by bytes, the limit included");
+    assert_eq!(case.seqs("c", 0, 10, 29).await, [1, 2], "by bytes, one too few");
+    assert_eq!(case.seqs("c", 0, 10, 1).await, [1], "the first, however large");
+    assert_eq!(case.seqs("c", 5, 10, 10).await, [6, 7], "a join has no body");
+    assert_eq!(case.seqs("c", 0, 0, 1000).await, NO_SEQS, "none");
+}
+
+async fn recovery_gives_heads_members_and_nonces(case: &Case) {
+    assert_eq!(case.recovered("c", 0).await, None, "nothing was written yet");
+    let epoch = case.claim().await;
+    let batch = vec![
+        case.joined("c", 1, "ada"),
+        case.message("c", 2, "old"),
+        case.joined("c", 3, "bob"),
+        case.joined("c", 4, "ada"),
+        case.message("c", 5, "young"),
+        case.message("c", 6, "younger"),
+        case.joined("d", 1, "eve"),
+    ];
+    case.append_ok(epoch, batch).await;
+
+    let recovered = case.recovered("c", 1005).await.expect("the channel is there");
+
+    assert_eq!(recovered.head, SeqNo(6));
+    let members = [(user("ada"), SeqNo(1)), (user("bob"), SeqNo(3))];
+    assert_eq!(recovered.members, members.into(), "with their first join");
+    let expected = [5, 6]
+        .map(|seq| (user("ada"), nonce(&format!("nonce-{seq}")), SeqNo(seq), WallTime(1000 + seq)));
+    assert_eq!(recovered.nonces, expected, "those of the window, in order");
+    let other = case.recovered("d", 0).await.expect("the other channel is there");
+    assert_eq!((other.head, other.nonces), (SeqNo(1), Vec::new()));
+}
+
+async fn unknown_channel_has_an_empty_history(case: &Case) {
+    assert_eq!(case.page("never-seen", 0, 10, 1000).await, []);
+    let epoch = case.claim().await;
+    case.append_ok(epoch, vec![case.message("c", 1, "of another channel")]).await;
+    assert_eq!(case.page("never-seen", 0, 10, 1000).await, []);
+}
+
+async fn empty_batch_is_accepted_and_changes_nothing(case: &Case) {
+    let old = case.claim().await;
+    case.append_ok(old, Vec::new()).await;
+    case.claim().await;
+    let fenced = case.append(old, Vec::new()).await;
+    assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "an empty batch tests the fence");
+    assert_eq!(case.recovered("c", 0).await, None);
+}
+
+async fn appends_of_one_writer_may_overlap(case: &Case) {
+    let epoch = case.claim().await;
+    let (c, d) = tokio::join!(
+        async {
+            for seq in 1..=20 {
+                case.append_ok(epoch, vec![case.message("c", seq, "of c")]).await;
+                assert_eq!(case.seqs("c", seq - 1, 10, 1000).await, [seq], "read your writes");
+            }
+            case.seqs("c", 0, 100, 1000).await
+        },
+        async {
+            for seq in 1..=20 {
+                case.append_ok(epoch, vec![case.message("d", seq, "of d")]).await;
+            }
+            case.seqs("d", 0, 100, 1000).await
+        }
+    );
+    assert_eq!(c, Vec::from_iter(1..=20));
+    assert_eq!(d, c);
+}
+
+async fn reopened_store_goes_on_where_it_stopped(
+    open: &impl AsyncFn(ShardId) -> Arc<dyn Store>,
+    number: u32,
+) {
+    let first = case(open, number).await;
+    let epoch = first.claim().await;
+    let batch = vec![first.joined("c", 1, "ada"), first.message("c", 2, "before")];
+    first.append_ok(epoch, batch.clone()).await;
+    let recovered = first.recovered("c", 0).await;
+    drop(first);
+
+    let second = case(open, number).await;
+
+    assert_eq!(second.page("c", 0, 10, 1000).await, entries_of(&batch), "entries are kept");
+    assert_eq!(second.recovered("c", 0).await, recovered, "state is kept");
+    let next = second.claim().await;
+    assert!(epoch < next, "the epoch is kept");
+    let fenced = second.append(epoch, vec![second.message("c", 3, "late")]).await;
+    assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "the fence is kept");
+    second.append_ok(next, vec![second.message("c", 3, "after")]).await;
+    assert_eq!(second.seqs("c", 0, 10, 1000).await, [1, 2, 3]);
+}

@@ -1,0 +1,258 @@
+//! A record group: what one commit writes.
+
+use seriatim_engine::entry::ChannelEntry;
+use seriatim_engine::ids::{Epoch, ShardId};
+use seriatim_engine::limits::{BODY_BYTES_MAX, NAME_BYTES_MAX, STORE_BATCH_MAX};
+
+use super::index::Location;
+use super::record::{self, Flaw, Reader, Record, length_u32, put_at};
+use super::segment::SEGMENT_HEADER_BYTES;
+
+/// Bytes of a group before its payload.
+pub(super) const GROUP_HEADER_BYTES: usize = 40;
+
+/// Four times the largest batch, so that a length beyond it is known to be nonsense.
+const GROUP_BYTES_MAX: usize = 64 << 20;
+
+const _: () =
+    assert!(STORE_BATCH_MAX * (BODY_BYTES_MAX + 4 * NAME_BYTES_MAX + 64) < GROUP_BYTES_MAX);
+
+/// None of these bytes occurs in UTF-8, and no eight bytes of lengths, times and checksums in a
+/// row can be these: a message can't pass for a group.
+const MARKER: [u8; 8] = *b"\xFF\xFE\xFD\xFC\xFB\xFA\xF9\xF8";
+
+const CHECKSUM_AT: usize = MARKER.len();
+const CHECKED_FROM: usize = CHECKSUM_AT + 4;
+
+/// The file that a group is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) shard: ShardId,
+    /// The segment's number.
+    pub(super) segment: u32,
+}
+
+/// A group whose checksum and place were verified.
+#[derive(Debug)]
+pub(super) struct Group<'a> {
+    pub(super) epoch: Epoch,
+    /// The whole group, header included.
+    pub(super) bytes: &'a [u8],
+    pub(super) offset: u32,
+    segment: u32,
+    count: u32,
+}
+
+/// Encodes `entries` as the group at `offset` of `place`, and tells where each record lies.
+pub(super) fn encode_entries(
+    entries: &[ChannelEntry],
+    epoch: Epoch,
+    place: Place,
+    offset: u32,
+) -> (Vec<u8>, Vec<Location>) {
+    let mut locations = Vec::with_capacity(entries.len());
+    let group = encode(epoch, place, offset, length_u32(entries.len()), |buffer| {
+        for entry in entries {
+            let start = length_u32(buffer.len());
+            let length = record::encode_entry(entry, buffer);
+            locations.push(Location {
+                segment: place.segment,
+                offset: offset + start,
+                length,
+                body_bytes: record::body_bytes(&entry.entry),
+            });
+        }
+    });
+    (group, locations)
+}
+
+/// Encodes a claim of `epoch` as the group at `offset` of `place`.
+pub(super) fn encode_claim(epoch: Epoch, place: Place, offset: u32) -> Vec<u8> {
+    encode(epoch, place, offset, 1, |buffer| {
+        record::encode_claim(epoch, buffer);
+    })
+}
+
+fn encode(
+    epoch: Epoch,
+    place: Place,
+    offset: u32,
+    count: u32,
+    payload: impl FnOnce(&mut Vec<u8>),
+) -> Vec<u8> {
+    let mut group = Vec::with_capacity(4096);
+    group.extend_from_slice(&MARKER);
+    for number in [0, 0, place.shard.0, place.segment, offset, count] {
+        group.extend_from_slice(&number.to_le_bytes());
+    }
+    group.extend_from_slice(&epoch.0.to_le_bytes());
+    assert_eq!(group.len(), GROUP_HEADER_BYTES, "the header has another size than documented");
+    payload(&mut group);
+    assert!(group.len() <= GROUP_BYTES_MAX, "a batch is larger than any group may be");
+    let payload_length = length_u32(group.len() - GROUP_HEADER_BYTES);
+    put_at(&mut group, CHECKED_FROM, payload_length);
+    let checksum = crc32c::crc32c(group.get(CHECKED_FROM..).unwrap_or_default());
+    put_at(&mut group, CHECKSUM_AT, checksum);
+    group
+}
+
+/// The group at `offset` of `file`, which holds the file's bytes from its start.
+pub(super) fn decode(file: &[u8], place: Place, offset: u32) -> Result<Group<'_>, Flaw> {
+    const TOO_SHORT: Flaw = "a group ends too early";
+    let bytes = usize::try_from(offset).ok().and_then(|offset| file.get(offset..));
+    let bytes = bytes.ok_or(TOO_SHORT)?;
+    let mut reader = Reader::new(bytes);
+    if reader.array().ok_or(TOO_SHORT)? != MARKER {
+        return Err("there is no group where one should begin");
+    }
+    let mut number = || reader.u32().ok_or(TOO_SHORT);
+    let checksum = number()?;
+    let payload_length = number()?;
+    let found = Place { shard: ShardId(number()?), segment: number()? };
+    let found_offset = number()?;
+    let count = number()?;
+    let epoch = Epoch(reader.u64().ok_or(TOO_SHORT)?);
+    if found != place || found_offset != offset {
+        return Err("a group belongs elsewhere");
+    }
+    let length = usize::try_from(payload_length)
+        .ok()
+        .and_then(|length| length.checked_add(GROUP_HEADER_BYTES))
+        .filter(|&length| length <= GROUP_BYTES_MAX)
+        .ok_or("a group is longer than any group may be")?;
+    let bytes = bytes.get(..length).ok_or(TOO_SHORT)?;
+    if crc32c::crc32c(bytes.get(CHECKED_FROM..).unwrap_or_default()) != checksum {
+        return Err("a group's checksum does not match");
+    }
+    Ok(Group { epoch, bytes, segment: place.segment, offset, count })
+}
+
+/// The groups of a segment, in order, up to its end or the first flaw (and the flaw's byte).
+pub(super) struct Groups<'a> {
+    file: &'a [u8],
+    place: Place,
+    next: Option<u32>,
+}
+
+impl<'a> Groups<'a> {
+    pub(super) fn new(file: &'a [u8], place: Place) -> Self {
+        Self { file, place, next: Some(SEGMENT_HEADER_BYTES) }
+    }
+}
+
+impl<'a> Iterator for Groups<'a> {
+    type Item = Result<Group<'a>, (u32, Flaw)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let offset = self.next.take()?;
+        if offset as usize == self.file.len() {
+            return None;
+        }
+        let group = decode(self.file, self.place, offset);
+        self.next = group.as_ref().ok().map(Group::end);
+        Some(group.map_err(|flaw| (offset, flaw)))
+    }
+}
+
+/// The offset of the first whole group that begins after `offset`.
+pub(super) fn find_after(file: &[u8], place: Place, offset: u32) -> Option<u32> {
+    let from = usize::try_from(offset).ok()?.checked_add(1)?;
+    let rest = file.get(from..)?;
+    let mut candidates = rest
+        .windows(MARKER.len())
+        .enumerate()
+        .filter(|(_, window)| *window == MARKER)
+        .filter_map(|(index, _)| u32::try_from(from + index).ok());
+    candidates.find(|&candidate| decode(file, place, candidate).is_ok())
+}
+
+impl Group<'_> {
+    /// Where the next group begins.
+    pub(super) fn end(&self) -> u32 {
+        self.offset.saturating_add(length_u32(self.bytes.len()))
+    }
+
+    /// Every record in order, with its place. The error carries the byte of the flaw.
+    pub(super) fn records(&self) -> Result<Vec<(Record, Location)>, (u32, Flaw)> {
+        let mut records = Vec::new();
+        let mut from = GROUP_HEADER_BYTES;
+        while let Some(rest) = self.bytes.get(from..).filter(|rest| !rest.is_empty()) {
+            let offset = self.offset.saturating_add(length_u32(from));
+            let (record, length) = record::decode(rest).map_err(|flaw| (offset, flaw))?;
+            let body_bytes = match &record {
+                Record::Claim { .. } => 0,
+                Record::Entry(entry) => record::body_bytes(&entry.entry),
+            };
+            records.push((record, Location { segment: self.segment, offset, length, body_bytes }));
+            from += length as usize;
+        }
+        if records.len() != self.count as usize {
+            return Err((self.offset, "a group has another count of records than it says"));
+        }
+        Ok(records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_store::tests::{joined, message};
+
+    const PLACE: Place = Place { shard: ShardId(3), segment: 9 };
+
+    fn two_groups() -> (Vec<u8>, u32) {
+        let (mut file, _) = encode_entries(&[message("c", 1, "one")], Epoch(4), PLACE, 0);
+        let second = length_u32(file.len());
+        let entries = [message("c", 2, "two"), joined("d", 1, "ada")];
+        file.extend(encode_entries(&entries, Epoch(4), PLACE, second).0);
+        (file, second)
+    }
+
+    #[test]
+    fn group_comes_back_with_its_records_and_their_places() {
+        let (file, second) = two_groups();
+
+        let group = decode(&file, PLACE, second).unwrap();
+        let records = group.records().unwrap();
+
+        assert_eq!(group.epoch, Epoch(4));
+        assert_eq!(group.end() as usize, file.len());
+        let (record, location) = &records[1];
+        assert_eq!(*record, Record::Entry(joined("d", 1, "ada")));
+        let at = &file[location.offset as usize..][..location.length as usize];
+        assert_eq!(record::decode(at).unwrap().0, *record);
+    }
+
+    #[test]
+    fn group_of_another_place_is_refused() {
+        let (file, second) = two_groups();
+
+        assert!(decode(&file, Place { segment: 8, ..PLACE }, second).is_err());
+        assert!(decode(&file, Place { shard: ShardId(2), ..PLACE }, second).is_err());
+        let moved = [&file[..], &file[second as usize..]].concat();
+        assert!(decode(&moved, PLACE, length_u32(file.len())).is_err());
+    }
+
+    #[test]
+    fn group_behind_a_broken_one_is_found() {
+        let (mut file, second) = two_groups();
+        assert_eq!(find_after(&file, PLACE, 0), Some(second));
+        assert_eq!(find_after(&file, PLACE, second), None);
+
+        *file.last_mut().unwrap() ^= 1;
+        assert_eq!(find_after(&file, PLACE, 0), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(
+            bytes in proptest::collection::vec(0_u8.., 0..128),
+            offset in 0_u32..160,
+        ) {
+            drop(decode(&bytes, PLACE, offset));
+            let marked = [&MARKER[..], &bytes].concat();
+            drop(decode(&marked, PLACE, 0));
+            find_after(&marked, PLACE, offset);
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One record of a group: a claim or an entry, with its own checksum.
+
+use std::sync::Arc;
+
+use seriatim_engine::entry::{ChannelEntry, Content, Entry};
+use seriatim_engine::ids::{
+    ChannelId, ChannelKey, Epoch, NameError, Nonce, SeqNo, UserId, WorkspaceId,
+};
+use seriatim_engine::time::WallTime;
+
+/// Checksum, length and kind.
+const RECORD_HEADER_BYTES: usize = 9;
+
+const KIND_CLAIM: u8 = 1;
+const KIND_MESSAGE: u8 = 2;
+const KIND_JOINED: u8 = 3;
+
+/// What a group is made of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Record {
+    Claim { epoch: Epoch },
+    Entry(ChannelEntry),
+}
+
+/// What is wrong with some bytes.
+pub(super) type Flaw = &'static str;
+
+const TOO_SHORT: Flaw = "a record ends too early";
+
+/// Takes numbers and texts off the front of some bytes.
+pub(super) struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.rest.split_first_chunk::<N>()?;
+        self.rest = rest;
+        Some(*array)
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.array().map(u8::from_le_bytes)
+    }
+
+    fn text(&mut self, length: usize) -> Result<&'a str, Flaw> {
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(TOO_SHORT)?;
+        self.rest = rest;
+        std::str::from_utf8(bytes).map_err(|_| "a text is not UTF-8")
+    }
+
+    fn name<T>(&mut self, new: impl Fn(&str) -> Result<T, NameError>) -> Result<T, Flaw> {
+        let length = self.u8().ok_or(TOO_SHORT)?;
+        new(self.text(usize::from(length))?).map_err(|_| "a name is not a name")
+    }
+
+    fn end(&self) -> Result<(), Flaw> {
+        if self.rest.is_empty() { Ok(()) } else { Err("a record has bytes left over") }
+    }
+}
+
+/// Appends the record of `entry` to `buffer`. Gives its length in bytes.
+pub(super) fn encode_entry(entry: &ChannelEntry, buffer: &mut Vec<u8>) -> u32 {
+    let ChannelEntry { channel, entry: Entry { seq, at, content } } = entry;
+    let kind = match content {
+        Content::Message { .. } => KIND_MESSAGE,
+        Content::Joined { .. } => KIND_JOINED,
+    };
+    encode(kind, buffer, |buffer| {
+        put_name(channel.workspace.as_str(), buffer);
+        put_name(channel.channel.as_str(), buffer);
+        buffer.extend_from_slice(&seq.0.to_le_bytes());
+        buffer.extend_from_slice(&at.0.to_le_bytes());
+        match content {
+            Content::Message { sender, nonce, body } => {
+                put_name(sender.as_str(), buffer);
+                put_name(nonce.as_str(), buffer);
+                buffer.extend_from_slice(&length_u32(body.len()).to_le_bytes());
+                buffer.extend_from_slice(body.as_bytes());
+            }
+            Content::Joined { user } => put_name(user.as_str(), buffer),
+        }
+    })
+}
+
+/// Appends the record of a claim to `buffer`.
+pub(super) fn encode_claim(epoch: Epoch, buffer: &mut Vec<u8>) -> u32 {
+    encode(KIND_CLAIM, buffer, |buffer| buffer.extend_from_slice(&epoch.0.to_le_bytes()))
+}
+
+/// Bytes of the body, which is what a page counts.
+pub(super) fn body_bytes(entry: &Entry) -> u32 {
+    match &entry.content {
+        Content::Message { body, .. } => length_u32(body.len()),
+        Content::Joined { .. } => 0,
+    }
+}
+
+/// Splits the first record, verified, off `bytes`. Gives it with its length.
+pub(super) fn decode(bytes: &[u8]) -> Result<(Record, u32), Flaw> {
+    let mut header = Reader::new(bytes);
+    let checksum = header.u32().ok_or(TOO_SHORT)?;
+    let content_length = header.u32().ok_or(TOO_SHORT)?;
+    let kind = header.u8().ok_or(TOO_SHORT)?;
+    let length = usize::try_from(content_length)
+        .ok()
+        .and_then(|length| length.checked_add(RECORD_HEADER_BYTES))
+        .ok_or(TOO_SHORT)?;
+    let checked = bytes.get(4..length).ok_or(TOO_SHORT)?;
+    if crc32c::crc32c(checked) != checksum {
+        return Err("a record's checksum does not match");
+    }
+    let content = bytes.get(RECORD_HEADER_BYTES..length).ok_or(TOO_SHORT)?;
+    let record = decode_content(kind, Reader::new(content))?;
+    Ok((record, length_u32(length)))
+}
+
+fn decode_content(kind: u8, mut reader: Reader<'_>) -> Result<Record, Flaw> {
+    if kind == KIND_CLAIM {
+        let epoch = Epoch(reader.u64().ok_or(TOO_SHORT)?);
+        reader.end()?;
+        return Ok(Record::Claim { epoch });
+    }
+    let workspace = reader.name(WorkspaceId::new)?;
+    let channel = reader.name(ChannelId::new)?;
+    let seq = SeqNo(reader.u64().ok_or(TOO_SHORT)?);
+    let at = WallTime(reader.u64().ok_or(TOO_SHORT)?);
+    let content = match kind {
+        KIND_MESSAGE => {
+            let sender = reader.name(UserId::new)?;
+            let nonce = reader.name(Nonce::new)?;
+            let length = reader.u32().ok_or(TOO_SHORT)?;
+            let body = reader.text(usize::try_from(length).map_err(|_| TOO_SHORT)?)?;
+            Content::Message { sender, nonce, body: Arc::from(body) }
+        }
+        KIND_JOINED => Content::Joined { user: reader.name(UserId::new)? },
+        _ => return Err("a record is of an unknown kind"),
+    };
+    reader.end()?;
+    let channel = ChannelKey { workspace, channel };
+    Ok(Record::Entry(ChannelEntry { channel, entry: Entry { seq, at, content } }))
+}
+
+fn encode(kind: u8, buffer: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) -> u32 {
+    let start = buffer.len();
+    buffer.extend_from_slice(&[0; RECORD_HEADER_BYTES - 1]);
+    buffer.push(kind);
+    content(buffer);
+    let length = buffer.len() - start;
+    let content_length = length_u32(length - RECORD_HEADER_BYTES);
+    put_at(buffer, start + 4, content_length);
+    let checksum = crc32c::crc32c(buffer.get(start + 4..).unwrap_or_default());
+    put_at(buffer, start, checksum);
+    length_u32(length)
+}
+
+/// Overwrites the four bytes at `offset`.
+pub(super) fn put_at(buffer: &mut [u8], offset: usize, number: u32) {
+    let place = buffer.get_mut(offset..offset + 4).expect("room was made for the number");
+    place.copy_from_slice(&number.to_le_bytes());
+}
+
+fn put_name(name: &str, buffer: &mut Vec<u8>) {
+    buffer.push(u8::try_from(name.len()).expect("names have at most 64 bytes"));
+    buffer.extend_from_slice(name.as_bytes());
+}
+
+/// A length within one group, which has a limit far below 4 GiB.
+pub(super) fn length_u32(length: usize) -> u32 {
+    u32::try_from(length).expect("a group is smaller than 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log_store::tests::{joined, message};
+
+    fn encoded(entry: &ChannelEntry) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        let length = encode_entry(entry, &mut buffer);
+        assert_eq!(length as usize, buffer.len());
+        buffer
+    }
+
+    #[test]
+    fn records_come_back_as_they_were() {
+        for entry in [message("c", 7, "grüß dich"), message("c", 8, ""), joined("c", 9, "ada")] {
+            let bytes = encoded(&entry);
+            let (record, length) = decode(&bytes).unwrap();
+            assert_eq!(record, Record::Entry(entry));
+            assert_eq!(length as usize, bytes.len());
+        }
+        let mut claim = Vec::new();
+        encode_claim(Epoch(5), &mut claim);
+        assert_eq!(decode(&claim).unwrap().0, Record::Claim { epoch: Epoch(5) });
+    }
+
+    #[test]
+    fn records_with_a_flipped_bit_or_a_missing_end_are_refused() {
+        let bytes = encoded(&message("c", 1, "hello"));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&flipped).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length]).is_err(), "length {length}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_the_decoder_panic(
+            kind in 0_u8..5,
+            content in proptest::collection::vec(0_u8.., 0..64),
+        ) {
+            let mut bytes = Vec::new();
+            encode(kind, &mut bytes, |buffer| buffer.extend_from_slice(&content));
+            drop(decode(&bytes));
+            drop(decode(&content));
+        }
+    }
+}

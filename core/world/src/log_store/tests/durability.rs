@@ -1,0 +1,120 @@
+//! What was reported stays, over reopening, rolling and power losses.
+
+use seriatim_engine::ids::{Epoch, SeqNo};
+use seriatim_engine::time::WallTime;
+
+use super::memory_disk::{MemoryDisk, Operation};
+use super::sample::{
+    SHARD, append, channel, entries, joined, message, open, open_rolling, run, three_batches,
+    try_open,
+};
+use crate::log_store::RecoveryReport;
+use crate::{Store as _, StoreError};
+
+#[test]
+fn appended_batches_survive_a_power_loss() {
+    let disk = MemoryDisk::default();
+    let batches = three_batches(&disk);
+
+    let (store, report) = open(&disk.lose_power(|| false));
+
+    assert_eq!(entries(&store), batches.concat());
+    let expected = RecoveryReport {
+        segments: 1,
+        groups: 4,
+        entries: 5,
+        channels: 2,
+        epoch: Epoch(1),
+        truncated_bytes: 0,
+    };
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn full_segment_is_followed_by_the_next_and_both_survive_a_power_loss() {
+    let disk = MemoryDisk::default();
+    let (store, epoch) = open_rolling(&disk);
+    let sent: Vec<_> = (1..=9).map(|seq| message("c", seq, "hello")).collect();
+    for entry in &sent {
+        append(&store, epoch, std::slice::from_ref(entry)).unwrap();
+    }
+    assert!(disk.names().len() >= 4, "{:?}", disk.names());
+
+    let (again, report) = try_open(&disk.lose_power(|| false), 200).unwrap();
+
+    assert_eq!(entries(&again), sent);
+    assert_eq!(report.segments, disk.names().len() as u64);
+    let page = run(again.history(&channel("c"), SeqNo(2), 100, 1 << 20)).unwrap();
+    assert_eq!(page, sent[2..].iter().map(|sent| sent.entry.clone()).collect::<Vec<_>>());
+}
+
+#[test]
+fn recovered_group_whose_sync_had_failed_survives_a_power_loss() {
+    let disk = MemoryDisk::default();
+    three_batches(&disk);
+    let (store, _) = open(&disk);
+    let epoch = run(store.claim(SHARD)).unwrap();
+    disk.fail(Operation::Sync);
+    assert!(append(&store, epoch, &[message("d", 3, "four")]).is_err());
+
+    let (store, _) = open(&disk);
+    let reported = entries(&store);
+    let (again, _) = open(&disk.lose_power(|| false));
+
+    assert_eq!(entries(&again), reported);
+}
+
+#[test]
+fn failed_recovery_can_be_tried_again() {
+    for operation in [Operation::Read, Operation::Write, Operation::Sync, Operation::SyncDirectory]
+    {
+        let disk = MemoryDisk::default();
+        let batches = three_batches(&disk);
+
+        disk.fail(operation);
+        let failed = try_open(&disk, 200).err().unwrap();
+
+        assert!(matches!(failed, StoreError::Failed { .. }), "{operation:?}: {failed}");
+        let (store, _) = open(&disk.lose_power(|| false));
+        assert_eq!(entries(&store), batches.concat(), "{operation:?}");
+    }
+}
+
+#[test]
+fn failed_truncation_can_be_tried_again() {
+    let disk = MemoryDisk::default();
+    let batches = three_batches(&disk);
+    let name = &disk.names()[0];
+    let mut content = disk.content(name);
+    content.truncate(content.len() - 1);
+    disk.put(name, content);
+
+    disk.fail(Operation::SetLength);
+    let failed = try_open(&disk, 200).err().unwrap();
+
+    assert!(matches!(failed, StoreError::Failed { .. }), "{failed}");
+    assert_eq!(entries(&open(&disk).0), batches[..2].concat());
+}
+
+#[test]
+fn recovered_nonces_are_those_of_the_window_across_segments() {
+    let disk = MemoryDisk::default();
+    let (store, epoch) = open_rolling(&disk);
+    for seq in 1..=6 {
+        let batch = [message("c", seq, "hello"), joined("d", seq, &format!("user-{}", seq % 2))];
+        append(&store, epoch, &batch).unwrap();
+    }
+
+    for store in [&store, &try_open(&disk, 200).unwrap().0] {
+        let recovered = run(store.recover(SHARD, WallTime(1004))).unwrap();
+
+        let nonces = &recovered.channels[&channel("c")].nonces;
+        let seqs: Vec<u64> = nonces.iter().map(|(_, _, seq, _)| seq.0).collect();
+        assert_eq!(seqs, [4, 5, 6]);
+        let joins = &recovered.channels[&channel("d")];
+        let members: Vec<_> = joins.members.iter().map(|(u, seq)| (u.as_str(), seq.0)).collect();
+        assert_eq!(members, [("user-0", 2), ("user-1", 1)]);
+        assert_eq!(joins.nonces, []);
+        assert_eq!(joins.head, SeqNo(6));
+    }
+}

@@ -1,0 +1,10 @@
+//! Tests of the log store as a whole, on a disk that can fail.
+
+mod crash;
+mod durability;
+mod failure;
+mod memory_disk;
+mod reading;
+mod sample;
+
+pub(super) use sample::{joined, message};

@@ -1,0 +1,97 @@
+//! Entries, batches and stores that read like data.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use seriatim_engine::entry::{Batch, ChannelEntry, Content, Entry};
+use seriatim_engine::ids::WorkspaceId;
+use seriatim_engine::ids::{ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId};
+use seriatim_engine::time::WallTime;
+
+use super::memory_disk::MemoryDisk;
+use crate::log_store::{LogStore, LogStoreOptions, RecoveryReport};
+use crate::{Store as _, StoreError};
+
+pub(super) const SHARD: ShardId = ShardId(0);
+
+pub(super) fn channel(name: &str) -> ChannelKey {
+    let workspace = WorkspaceId::new("acme").unwrap();
+    ChannelKey { workspace, channel: ChannelId::new(name).unwrap() }
+}
+
+pub(in crate::log_store) fn message(name: &str, seq: u64, body: &str) -> ChannelEntry {
+    let content = Content::Message {
+        sender: UserId::new("ada").unwrap(),
+        nonce: Nonce::new(&format!("n{seq}")).unwrap(),
+        body: body.into(),
+    };
+    entry(name, seq, content)
+}
+
+pub(in crate::log_store) fn joined(name: &str, seq: u64, user: &str) -> ChannelEntry {
+    entry(name, seq, Content::Joined { user: UserId::new(user).unwrap() })
+}
+
+fn entry(name: &str, seq: u64, content: Content) -> ChannelEntry {
+    let entry = Entry { seq: SeqNo(seq), at: WallTime(1000 + seq), content };
+    ChannelEntry { channel: channel(name), entry }
+}
+
+/// Runs a future that has nothing to wait for; none if it waits.
+pub(super) fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+pub(super) fn run<T>(future: impl Future<Output = T>) -> T {
+    poll_once(future).expect("nothing to wait for")
+}
+
+pub(super) fn try_open(
+    disk: &MemoryDisk,
+    segment_bytes: u32,
+) -> Result<(LogStore, RecoveryReport), StoreError> {
+    run(LogStore::open(Arc::new(disk.clone()), SHARD, LogStoreOptions { segment_bytes }))
+}
+
+/// A store with segments far larger than any test.
+pub(super) fn open(disk: &MemoryDisk) -> (LogStore, RecoveryReport) {
+    try_open(disk, 1 << 20).unwrap()
+}
+
+/// A claimed store with segments that take one or two groups.
+pub(super) fn open_rolling(disk: &MemoryDisk) -> (LogStore, Epoch) {
+    let (store, _) = try_open(disk, 200).unwrap();
+    let epoch = run(store.claim(SHARD)).unwrap();
+    (store, epoch)
+}
+
+pub(super) fn append(
+    store: &LogStore,
+    epoch: Epoch,
+    entries: &[ChannelEntry],
+) -> Result<(), StoreError> {
+    run(store.append(Batch { shard: SHARD, epoch, entries: entries.to_vec() }))
+}
+
+/// The log's whole content, which must be readable.
+pub(super) fn entries(store: &LogStore) -> Vec<ChannelEntry> {
+    run(store.entries()).unwrap()
+}
+
+/// One claim and three batches on one disk, all in one segment; the batches.
+pub(super) fn three_batches(disk: &MemoryDisk) -> [Vec<ChannelEntry>; 3] {
+    let batches = [
+        vec![joined("c", 1, "ada"), message("c", 2, "one")],
+        vec![message("c", 3, "two"), message("d", 1, "tūū")],
+        vec![message("d", 2, "three")],
+    ];
+    let (store, _) = open(disk);
+    let epoch = run(store.claim(SHARD)).unwrap();
+    for batch in &batches {
+        append(&store, epoch, batch).unwrap();
+    }
+    batches
+}

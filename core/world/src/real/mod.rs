@@ -1,0 +1,36 @@
+//! The real world: TCP, the machine's clock and randomness, files, tokio's tasks.
+//!
+//! Nothing here decides anything. Only here may the methods be called that the rest of the
+//! workspace must reach through a trait.
+
+mod clock;
+mod disk;
+mod entropy;
+mod net;
+mod spawn;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use clock::RealClock;
+pub use disk::RealDisk;
+pub use entropy::OsEntropy;
+pub use net::RealNet;
+pub use spawn::RealSpawn;
+
+use crate::World;
+
+/// The real world, with `data` as its directory of files. Call it once per process and directory.
+///
+/// # Errors
+/// What [`RealDisk::open`] reports.
+pub fn world(data: &Path) -> io::Result<World> {
+    Ok(World {
+        net: Arc::new(RealNet),
+        clock: Arc::new(RealClock::new()),
+        entropy: Arc::new(OsEntropy),
+        disk: Arc::new(RealDisk::open(data)?),
+        spawn: Arc::new(RealSpawn),
+    })
+}

@@ -1,0 +1,82 @@
+//! The durable log of channels.
+
+use std::collections::BTreeMap;
+
+use seriatim_engine::entry::{Batch, Entry};
+use seriatim_engine::ids::{ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId};
+use seriatim_engine::time::WallTime;
+
+use crate::BoxFuture;
+
+/// Why the store could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else owns the shard: stop serving it.
+    #[error("epoch {ours} of shard {shard} is over: the store is at epoch {newest}")]
+    Fenced { shard: ShardId, ours: Epoch, newest: Epoch },
+    /// Whether the batch is durable is unknown. Open the store again and recover.
+    #[error("{action} failed: {source}; the store must be opened again")]
+    Failed { action: String, source: std::io::Error },
+    /// An earlier failure left this handle unusable.
+    #[error("the store failed before and must be opened again")]
+    Poisoned,
+    /// Stored bytes are not what was written. Nothing of it is served.
+    #[error("{file} is corrupt at byte {offset}: {what}")]
+    Corrupt { file: String, offset: u64, what: String },
+}
+
+/// What an owner needs to go on where its predecessor stopped.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Recovered {
+    pub channels: BTreeMap<ChannelKey, RecoveredChannel>,
+}
+
+/// One channel's state, from its log.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct RecoveredChannel {
+    /// The newest durable position.
+    pub head: SeqNo,
+    /// Each member with the position of their join.
+    pub members: BTreeMap<UserId, SeqNo>,
+    /// The nonces that were asked for, in seq order.
+    pub nonces: Vec<(UserId, Nonce, SeqNo, WallTime)>,
+}
+
+/// Durable, append-only logs of channels, grouped in shards with one writer each.
+pub trait Store: Send + Sync + 'static {
+    /// Makes the caller the shard's writer: raises the epoch, durably, and fences all earlier ones.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    fn claim(&self, shard: ShardId) -> BoxFuture<'_, Result<Epoch, StoreError>>;
+
+    /// The state of every channel of `shard`, with the nonces of entries numbered at or after
+    /// `nonces_since`.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    fn recover(
+        &self,
+        shard: ShardId,
+        nonces_since: WallTime,
+    ) -> BoxFuture<'_, Result<Recovered, StoreError>>;
+
+    /// Returns once `batch` survives a power loss, as a whole.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`]: nothing was written. Any other: unknown, see there.
+    fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// The entries of `channel` after `after`, in order: at most `entries_max`, and no more than
+    /// `bytes_max` bytes of bodies unless the first alone is larger. Durable entries only.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    fn history<'a>(
+        &'a self,
+        channel: &'a ChannelKey,
+        after: SeqNo,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>>;
+}
