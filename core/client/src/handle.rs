@@ -1,0 +1,54 @@
+//! How an application tells its client what to do.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use seriatim_engine::client::Command;
+use seriatim_engine::ids::{ChannelId, Nonce};
+
+/// Commands for one client. Dropping every handle stops the client.
+#[derive(Debug, Clone)]
+pub struct Handle(pub(crate) mpsc::Sender<Command>);
+
+/// The client did not take the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("the client's inbox is full; wait for events before sending more")]
+    Full,
+    #[error("the client has stopped")]
+    Stopped,
+}
+
+impl Handle {
+    /// Sends `body` to `channel`. The outcome comes as an event with the same `nonce`.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing will be sent.
+    pub fn send(&self, channel: ChannelId, nonce: Nonce, body: Arc<str>) -> Result<(), Refused> {
+        self.command(Command::Send { channel, nonce, body })
+    }
+
+    /// Joins `channel`, which is created if there is none of this name.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing will be sent.
+    pub fn join(&self, channel: ChannelId) -> Result<(), Refused> {
+        self.command(Command::Join { channel })
+    }
+
+    /// Drops the connection and opens a new one.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn reconnect(&self) -> Result<(), Refused> {
+        self.command(Command::Reconnect)
+    }
+
+    fn command(&self, command: Command) -> Result<(), Refused> {
+        self.0.try_send(command).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Refused::Full,
+            mpsc::error::TrySendError::Closed(_) => Refused::Stopped,
+        })
+    }
+}

@@ -1,0 +1,268 @@
+//! Subcommands: serve, node, token.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use seriatim_engine::ids::{NodeId, ShardId, UserId, WorkspaceId};
+use seriatim_engine::time::WallTime;
+use seriatim_engine::token::{Claims, TokenKey};
+use seriatim_node::{
+    GatewayRole, LinkAddress, Listening, MessagesRole, NodeConfig, OwnerConfig, run as run_node,
+};
+use seriatim_world::log_store::LogStoreOptions;
+use seriatim_world::{World, real};
+
+use crate::secret;
+
+/// seriatim: messages, one after another, in order.
+#[derive(Debug, Parser)]
+#[command(name = "seriatim-server", version)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log, for example `info` or `seriatim_node=debug`.
+    #[arg(long, global = true, default_value = "info", env = "SERIATIM_LOG")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run everything in one process, on an embedded store: nothing to install.
+    Serve(Serve),
+    /// Run one node of several: a gateway, or the owner of some shards.
+    Node(Node),
+    /// Mint a token that lets a user connect.
+    Token(Token),
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// Where clients connect. Anything but a loopback address is open to the network.
+    #[arg(long, default_value = "127.0.0.1:7400")]
+    listen: String,
+    /// Where the log and the token secret are kept; created at the first start.
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Node {
+    /// This node's name.
+    #[arg(long)]
+    name: String,
+    /// Where the log and the token secret are kept. An owner makes the secret at its first start;
+    /// every gateway needs a copy of it (`token.key`) in its own folder.
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+    /// Serve clients on this address.
+    #[arg(long, requires = "owner")]
+    gateway: Option<String>,
+    /// For a gateway: `SHARD=HOST:PORT`, once for each shard, numbered from 0.
+    #[arg(long)]
+    owner: Vec<String>,
+    /// Own shards, and take links from gateways on this address.
+    #[arg(long, requires = "shard")]
+    messages: Option<String>,
+    /// For an owner: the number of a shard that it owns; may be repeated.
+    #[arg(long)]
+    shard: Vec<u32>,
+}
+
+#[derive(Debug, Args)]
+struct Token {
+    /// The data folder of the server that the token is for.
+    #[arg(long, default_value = "data")]
+    data: PathBuf,
+    #[arg(long, default_value = "demo")]
+    workspace: String,
+    #[arg(long)]
+    user: String,
+    /// How long the token is good for, in hours.
+    #[arg(long, default_value_t = 24)]
+    hours: u64,
+}
+
+/// The command line is wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(String);
+
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    match arguments.command {
+        Command::Serve(serve) => serve.run(&arguments.log),
+        Command::Node(node) => node.run(&arguments.log),
+        Command::Token(token) => token.run(),
+    }
+}
+
+impl Serve {
+    fn run(self, log: &str) -> anyhow::Result<()> {
+        let world = world(&self.data)?;
+        let token_key = secret::load_or_create(&self.data, &*world.entropy)?;
+        let shard = ShardId(0);
+        let config = NodeConfig {
+            node: NodeId::new("all")?,
+            gateway: Some(GatewayRole {
+                listen: self.listen,
+                owners: vec![OwnerConfig { shard, link: LinkAddress::Local }],
+                token_key: token_key.clone(),
+            }),
+            messages: Some(MessagesRole {
+                listen: None,
+                shards: vec![shard],
+                store: LogStoreOptions::default(),
+            }),
+        };
+        let now = world.clock.wall_now();
+        let data = self.data.display().to_string();
+        let ready = move |listening: Listening| {
+            let address = listening.clients.unwrap_or_default();
+            print_next_steps(&address, &data, &demo_token(&token_key, now));
+        };
+        start(world, config, ready, log)
+    }
+}
+
+fn print_next_steps(address: &str, data: &str, token: &str) {
+    say(&format!(
+        "seriatim is up.\n\n  clients   ws://{address}/v1/ws   (subprotocol seriatim.v1)\n  \
+         health    http://{address}/healthz\n  data      {data}\n  \
+         token     {token}\n            (user ada of workspace demo, good for 24 hours)\n\n\
+         Next: connect with any WebSocket client and send\n\n  \
+         {{\"type\":\"hello\",\"token\":\"<the token>\"}}\n  \
+         {{\"type\":\"join\",\"id\":1,\"channel\":\"general\"}}\n  \
+         {{\"type\":\"send\",\"id\":2,\"channel\":\"general\",\"nonce\":\"n1\",\"body\":\"hello\"}}\n\n\
+         docs/protocol.md explains every frame. More users:\n\n  \
+         cargo run --release -p seriatim-node -- token --data {data} --user bob\n\n\
+         Ctrl-C stops the server."
+    ));
+}
+
+/// Prints to standard output. Whoever reads it may have gone (`… | head -1`); the server goes on.
+fn say(text: &str) {
+    let mut output = std::io::stdout().lock();
+    drop(writeln!(output, "{text}").and_then(|()| output.flush()));
+}
+
+fn demo_token(key: &TokenKey, now: WallTime) -> String {
+    let workspace = WorkspaceId::new("demo").expect("a sound name");
+    let user = UserId::new("ada").expect("a sound name");
+    let expires_at = WallTime(now.0 + hours_ms(24));
+    key.sign(&Claims { workspace, user, expires_at })
+}
+
+fn hours_ms(hours: u64) -> u64 {
+    hours.saturating_mul(60 * 60 * 1_000)
+}
+
+impl Node {
+    fn run(self, log: &str) -> anyhow::Result<()> {
+        if self.gateway.is_none() && self.messages.is_none() {
+            let message = "a node needs --gateway or --messages, or both".to_owned();
+            return Err(Usage(message).into());
+        }
+        let world = world(&self.data)?;
+        let owners = self.owner.iter().map(|text| parse_owner(text)).collect::<Result<_, _>>()?;
+        if self.messages.is_some() {
+            secret::load_or_create(&self.data, &*world.entropy)?;
+        }
+        let gateway = match self.gateway {
+            Some(listen) => {
+                // A secret of its own would refuse the tokens of every other gateway.
+                let token_key = secret::load(&self.data)?;
+                Some(GatewayRole { listen, owners: check_owners(owners)?, token_key })
+            }
+            None => None,
+        };
+        let shards = self.shard.into_iter().map(ShardId).collect();
+        let store = LogStoreOptions::default();
+        let messages =
+            self.messages.map(|listen| MessagesRole { listen: Some(listen), shards, store });
+        let node = NodeId::new(&self.name).map_err(|error| Usage(format!("--name {error}")))?;
+        start(world, NodeConfig { node, gateway, messages }, print_listening, log)
+    }
+}
+
+fn print_listening(listening: Listening) {
+    for (whom, address) in [("clients", listening.clients), ("gateways", listening.gateways)] {
+        if let Some(address) = address {
+            say(&format!("{whom} {address}"));
+        }
+    }
+}
+
+fn parse_owner(text: &str) -> Result<OwnerConfig, Usage> {
+    let parts = text.split_once('=').and_then(|(shard, address)| {
+        Some((shard.parse().ok()?, address.contains(':').then(|| address.to_owned())?))
+    });
+    let (shard, address) =
+        parts.ok_or_else(|| Usage(format!("--owner {text} is not SHARD=HOST:PORT")))?;
+    Ok(OwnerConfig { shard: ShardId(shard), link: LinkAddress::Remote(address) })
+}
+
+/// Placement counts shards, so none may be missing or given twice.
+fn check_owners(mut owners: Vec<OwnerConfig>) -> Result<Vec<OwnerConfig>, Usage> {
+    owners.sort_by_key(|owner| owner.shard);
+    let dense = owners.iter().zip(0..).all(|(owner, shard)| owner.shard == ShardId(shard));
+    if dense {
+        return Ok(owners);
+    }
+    Err(Usage("--owner must be given once for each shard: 0, 1, 2, …".to_owned()))
+}
+
+impl Token {
+    #[expect(clippy::print_stdout, reason = "the token is the output")]
+    fn run(self) -> anyhow::Result<()> {
+        let key = secret::load(&self.data)?;
+        let name = |what: &str, error| Usage(format!("--{what} {error}"));
+        let workspace =
+            WorkspaceId::new(&self.workspace).map_err(|error| name("workspace", error))?;
+        let user = UserId::new(&self.user).map_err(|error| name("user", error))?;
+        let now = seriatim_world::Clock::wall_now(&real::RealClock::new());
+        let expires_at = WallTime(now.0.saturating_add(hours_ms(self.hours)));
+        println!("{}", key.sign(&Claims { workspace, user, expires_at }));
+        Ok(())
+    }
+}
+
+fn world(data: &Path) -> anyhow::Result<World> {
+    real::world(&data.join("log")).with_context(|| format!("can't use --data {}", data.display()))
+}
+
+/// How long tasks get to end after the node has.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
+
+fn start(
+    world: World,
+    config: NodeConfig,
+    ready: impl FnOnce(Listening) + Send,
+    log: &str,
+) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(log)
+        .map_err(|error| Usage(format!("--log {log}: {error}")))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stop = Box::pin(async {
+        if let Err(error) = interrupted().await {
+            tracing::warn!(%error, "can't wait for signals; only SIGKILL stops this server");
+            std::future::pending::<()>().await;
+        }
+    });
+    let result = runtime.block_on(run_node(world, config, ready, stop));
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
+    Ok(result?)
+}
+
+/// Returns at Ctrl-C or SIGTERM.
+async fn interrupted() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        biased;
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,48 @@
+//! How a node is set up.
+
+use seriatim_engine::ids::{NodeId, ShardId};
+use seriatim_engine::token::TokenKey;
+use seriatim_world::log_store::LogStoreOptions;
+
+/// A node's roles and addresses. A node has at least one of the roles.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    pub node: NodeId,
+    pub gateway: Option<GatewayRole>,
+    pub messages: Option<MessagesRole>,
+}
+
+/// Holds WebSockets and sessions.
+#[derive(Debug, Clone)]
+pub struct GatewayRole {
+    /// `host:port` for clients.
+    pub listen: String,
+    /// Every shard with the way to its owner. Shards are numbered from 0 without a gap.
+    pub owners: Vec<OwnerConfig>,
+    pub token_key: TokenKey,
+}
+
+/// Owns shards: the single writer of their channels.
+#[derive(Debug, Clone)]
+pub struct MessagesRole {
+    /// `host:port` for gateways on other nodes.
+    pub listen: Option<String>,
+    pub shards: Vec<ShardId>,
+    pub store: LogStoreOptions,
+}
+
+/// The way to a shard's owner.
+#[derive(Debug, Clone)]
+pub struct OwnerConfig {
+    pub shard: ShardId,
+    pub link: LinkAddress,
+}
+
+/// Where a gateway dials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkAddress {
+    /// The owner runs in this process.
+    Local,
+    /// `host:port` of the owner's node.
+    Remote(String),
+}

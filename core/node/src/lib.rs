@@ -1,0 +1,17 @@
+//! A seriatim node: the shells that drive the engine's machines over the world's seams.
+//!
+//! [`run`] starts a node. The server's `main` calls it with the real world, the simulator with a
+//! simulated one; nothing in this package can tell which.
+
+mod config;
+mod connection;
+mod gateway;
+mod http;
+mod link;
+mod messages;
+mod outbox;
+mod pump;
+mod start;
+
+pub use config::{GatewayRole, LinkAddress, MessagesRole, NodeConfig, OwnerConfig};
+pub use start::{Listening, NodeError, run};

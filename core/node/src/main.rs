@@ -1,0 +1,43 @@
+//! The server's command line.
+
+mod cli;
+mod secret;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    crash_on_panic();
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing can be done about a closed terminal.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { USAGE } else { 0 });
+        }
+    };
+    match cli::run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("seriatim-server: {error:#}");
+            ExitCode::from(if error.is::<cli::Usage>() { USAGE } else { FAILURE })
+        }
+    }
+}
+
+/// A panic in one task would leave a server that answers but no longer does its work. Whoever
+/// supervises it restarts a dead one.
+fn crash_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(FAILURE.into());
+    }));
+}
+
+/// Bad usage or a bad file (sysexits' EX_USAGE).
+const USAGE: u8 = 64;
+
+/// Our own failure (sysexits' EX_SOFTWARE).
+const FAILURE: u8 = 70;

@@ -1,0 +1,226 @@
+//! The shell of the owner machine: one task per shard, which is the shard's single writer.
+//!
+//! While one batch is made durable the next one fills, and reads are served. A store that fails is
+//! opened again and recovered; every link is dropped then, so that gateways start afresh.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use seriatim_engine::entry::{Batch, ChannelEntry, Entry};
+use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
+use seriatim_engine::limits::{INBOX_MAX, PAGE_BYTES_MAX, STORE_BATCH_MAX};
+use seriatim_engine::link::{LinkId, ToOwner};
+use seriatim_engine::nonces::window_ms;
+use seriatim_engine::owner::{ChannelSeed, Effect, Input, Owner, ReadId};
+use seriatim_engine::time::WallTime;
+use seriatim_world::log_store::{LogStore, LogStoreOptions};
+use seriatim_world::spawn::TaskGroup;
+use seriatim_world::{BoxFuture, Store, StoreError, World, clock};
+
+use crate::link;
+use crate::outbox::Outbox;
+
+/// What reaches an owner from its links.
+#[derive(Debug)]
+pub(crate) enum Arrival {
+    LinkUp { link: LinkId, outbox: Outbox },
+    Frame { link: LinkId, frame: ToOwner },
+    LinkDown { link: LinkId },
+}
+
+/// Waits before a failed store is opened again.
+const REOPEN_DELAY: Duration = Duration::from_millis(500);
+
+/// Serves `shard` until the node stops or its data is corrupt.
+///
+/// # Errors
+/// [`StoreError::Corrupt`]: serving what is left would break promises; the data needs a person.
+pub(crate) async fn run(
+    world: World,
+    shard: ShardId,
+    options: LogStoreOptions,
+    mut inbox: mpsc::Receiver<Arrival>,
+) -> Result<(), StoreError> {
+    loop {
+        match serve(&world, shard, &options, &mut inbox).await {
+            Ok(()) => return Ok(()),
+            Err(error @ StoreError::Corrupt { .. }) => return Err(error),
+            Err(
+                error @ (StoreError::Fenced { .. }
+                | StoreError::Failed { .. }
+                | StoreError::Poisoned),
+            ) => {
+                tracing::warn!(shard = shard.0, %error, "the store failed, opening it again");
+            }
+        }
+        clock::sleep(&*world.clock, REOPEN_DELAY).await;
+    }
+}
+
+async fn serve(
+    world: &World,
+    shard: ShardId,
+    options: &LogStoreOptions,
+    inbox: &mut mpsc::Receiver<Arrival>,
+) -> Result<(), StoreError> {
+    let (store, report) = LogStore::open(world.disk.clone(), shard, *options).await?;
+    tracing::info!(shard = shard.0, ?report, "store is open");
+    let store: Arc<dyn Store> = Arc::new(store);
+    let epoch = store.claim(shard).await?;
+    let since = WallTime(world.clock.wall_now().0.saturating_sub(window_ms()));
+    let recovered = store.recover(shard, since).await?;
+    let seeds = recovered.channels.into_iter().map(|(channel, state)| ChannelSeed {
+        channel,
+        head: state.head,
+        members: state.members,
+        nonces: state.nonces,
+    });
+    let (read_done, reads) = mpsc::channel(INBOX_MAX);
+    let shell = Shell {
+        world,
+        shard,
+        epoch,
+        store,
+        owner: Owner::new(seeds),
+        links: BTreeMap::new(),
+        batch: Vec::new(),
+        read_done,
+        tasks: TaskGroup::default(),
+    };
+    shell.run(inbox, reads).await
+}
+
+type ReadDone = (ReadId, Result<Vec<Entry>, StoreError>);
+
+struct Shell<'a> {
+    world: &'a World,
+    shard: ShardId,
+    epoch: Epoch,
+    store: Arc<dyn Store>,
+    owner: Owner,
+    links: BTreeMap<LinkId, Outbox>,
+    /// Waits for the store to be free.
+    batch: Vec<ChannelEntry>,
+    read_done: mpsc::Sender<ReadDone>,
+    tasks: TaskGroup,
+}
+
+impl Shell<'_> {
+    async fn run(
+        mut self,
+        inbox: &mut mpsc::Receiver<Arrival>,
+        mut reads: mpsc::Receiver<ReadDone>,
+    ) -> Result<(), StoreError> {
+        let mut arrivals = Vec::new();
+        let mut effects = Vec::new();
+        let mut appending: Option<BoxFuture<'static, Result<usize, StoreError>>> = None;
+        loop {
+            if appending.is_none() && !self.batch.is_empty() {
+                appending = Some(self.append());
+            }
+            tokio::select! {
+                biased;
+                result = wait_for(&mut appending) => {
+                    appending = None;
+                    self.handle(Input::Stored { count: result? }, &mut effects);
+                }
+                Some((read, entries)) = reads.recv() => {
+                    self.handle(Input::Read { read, entries: entries? }, &mut effects);
+                }
+                count = inbox.recv_many(&mut arrivals, STORE_BATCH_MAX),
+                    if self.batch.len() < STORE_BATCH_MAX =>
+                {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    for arrival in arrivals.drain(..) {
+                        self.arrived(arrival, &mut effects);
+                    }
+                }
+            }
+            for effect in effects.drain(..) {
+                self.carry_out(effect);
+            }
+        }
+    }
+
+    /// Makes what waits longest durable, as one batch.
+    fn append(&mut self) -> BoxFuture<'static, Result<usize, StoreError>> {
+        let count = self.batch.len().min(STORE_BATCH_MAX);
+        let entries: Vec<ChannelEntry> = self.batch.drain(..count).collect();
+        let store = self.store.clone();
+        let batch = Batch { shard: self.shard, epoch: self.epoch, entries };
+        Box::pin(async move { store.append(batch).await.map(|()| count) })
+    }
+
+    fn arrived(&mut self, arrival: Arrival, effects: &mut Vec<Effect>) {
+        match arrival {
+            Arrival::LinkUp { link, outbox } => {
+                self.links.insert(link, outbox);
+            }
+            // A link that came up before the store was opened again is closed already.
+            Arrival::Frame { link, frame } if self.links.contains_key(&link) => {
+                self.handle(Input::Frame { link, frame }, effects);
+            }
+            Arrival::Frame { .. } => {}
+            Arrival::LinkDown { link } => {
+                if self.links.remove(&link).is_some() {
+                    self.handle(Input::LinkDown { link }, effects);
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        self.owner.handle(self.world.clock.wall_now(), input, effects);
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Append(entry) => self.batch.push(entry),
+            Effect::Read { read, channel, after, entries_max } => {
+                self.read(read, channel, after, entries_max);
+            }
+            Effect::Send { links, frame } => {
+                let frame = link::encode(&frame);
+                for outbox in links.iter().filter_map(|link| self.links.get(link)) {
+                    link::send(outbox, frame.clone());
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, read: ReadId, channel: ChannelKey, after: SeqNo, entries_max: usize) {
+        let (store, done) = (self.store.clone(), self.read_done.clone());
+        let task = self.world.spawn.spawn(
+            "owner-read",
+            Box::pin(async move {
+                let entries = store.history(&channel, after, entries_max, PAGE_BYTES_MAX).await;
+                // The owner may have stopped meanwhile; then nobody waits for the page.
+                drop(done.send((read, entries)).await);
+            }),
+        );
+        self.tasks.add(task);
+    }
+}
+
+impl Drop for Shell<'_> {
+    fn drop(&mut self) {
+        for outbox in self.links.values() {
+            outbox.abandon();
+        }
+    }
+}
+
+/// The append's result; pending for ever when there is none.
+async fn wait_for(
+    appending: &mut Option<BoxFuture<'static, Result<usize, StoreError>>>,
+) -> Result<usize, StoreError> {
+    match appending {
+        Some(append) => append.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,193 @@
+//! Starts a node: the one way in, for `main` and for the simulator.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use seriatim_engine::gateway::{Gateway, GatewayConfig};
+use seriatim_engine::ids::ShardId;
+use seriatim_engine::limits::INBOX_MAX;
+use seriatim_engine::link::LinkId;
+use seriatim_world::spawn::TaskGroup;
+use seriatim_world::{BoxFuture, BoxStream, Listener, StoreError, World, clock};
+
+use crate::config::{GatewayRole, MessagesRole, NodeConfig};
+use crate::{gateway, http, link, messages};
+
+/// Why a node stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    #[error("can't listen on {address}: {source}; choose another address or stop what uses it")]
+    Listen { address: String, source: io::Error },
+    #[error("shard {shard} can't be served: {source}")]
+    Store { shard: ShardId, source: StoreError },
+}
+
+/// The addresses that a node listens on, with the ports that it was given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listening {
+    pub clients: Option<String>,
+    pub gateways: Option<String>,
+}
+
+/// How long clients get to hear the goodbye of a node that is being stopped.
+const DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// Runs a node until `stop` is done, then sends its clients elsewhere and returns. `ready` is
+/// called once everything listens.
+///
+/// # Errors
+/// [`NodeError`]
+pub async fn run(
+    world: World,
+    config: NodeConfig,
+    ready: impl FnOnce(Listening) + Send,
+    stop: BoxFuture<'static, ()>,
+) -> Result<(), NodeError> {
+    let mut tasks = TaskGroup::default();
+    let mut listening = Listening::default();
+    let (failed, mut failures) = mpsc::channel(1);
+    let (local, local_links) = mpsc::channel(config.gateway.iter().len().max(1));
+    if let Some(role) = config.messages {
+        listening.gateways = start_messages(&world, role, local_links, &failed, &mut tasks).await?;
+    }
+    let mut drain = None;
+    if let Some(role) = config.gateway {
+        let dial = Dial { node: config.node, local };
+        let (address, inbox) = start_gateway(&world, role, dial, &mut tasks).await?;
+        listening.clients = Some(address);
+        drain = Some(inbox);
+    }
+    tracing::info!(?listening, "node is up");
+    ready(listening);
+    tokio::select! {
+        biased;
+        Some(error) = failures.recv() => return Err(error),
+        () = stop => {}
+    }
+    if let Some(inbox) = drain
+        && inbox.send(gateway::Arrival::Drain).await.is_ok()
+    {
+        clock::sleep(&*world.clock, DRAIN_TIME).await;
+    }
+    Ok(())
+}
+
+async fn listen(world: &World, address: &str) -> Result<Box<dyn Listener>, NodeError> {
+    world
+        .net
+        .bind(address)
+        .await
+        .map_err(|source| NodeError::Listen { address: address.to_owned(), source })
+}
+
+struct Dial {
+    node: seriatim_engine::ids::NodeId,
+    local: mpsc::Sender<BoxStream>,
+}
+
+async fn start_gateway(
+    world: &World,
+    role: GatewayRole,
+    dial: Dial,
+    tasks: &mut TaskGroup,
+) -> Result<(String, mpsc::Sender<gateway::Arrival>), NodeError> {
+    let listener = listen(world, &role.listen).await?;
+    let address = listener.local_address();
+    let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
+    let shards = u32::try_from(role.owners.len()).expect("shard numbers are 32 bits");
+    let boot = world.entropy.next_u64();
+    let machine = Gateway::new(GatewayConfig { shards, token_key: role.token_key, boot });
+    let shell = gateway::run(world.clone(), machine, arrivals);
+    tasks.add(world.spawn.spawn("gateway", Box::pin(shell)));
+    for owner in role.owners {
+        let dialler = link::Dialler {
+            world: world.clone(),
+            gateway: dial.node.clone(),
+            shard: owner.shard,
+            address: owner.link,
+            local: dial.local.clone(),
+            inbox: inbox.clone(),
+        };
+        tasks.add(world.spawn.spawn("link-dialler", Box::pin(dialler.run())));
+    }
+    let accept = http::run(world.clone(), listener, inbox.clone());
+    tasks.add(world.spawn.spawn("http", Box::pin(accept)));
+    Ok((address, inbox))
+}
+
+async fn start_messages(
+    world: &World,
+    role: MessagesRole,
+    local_links: mpsc::Receiver<BoxStream>,
+    failed: &mpsc::Sender<NodeError>,
+    tasks: &mut TaskGroup,
+) -> Result<Option<String>, NodeError> {
+    let listener = match &role.listen {
+        Some(address) => Some(listen(world, address).await?),
+        None => None,
+    };
+    let address = listener.as_ref().map(|listener| listener.local_address());
+    let mut owners = Vec::new();
+    for shard in role.shards {
+        let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
+        owners.push((shard, inbox));
+        let owner = messages::run(world.clone(), shard, role.store, arrivals);
+        let failed = failed.clone();
+        let task = async move {
+            if let Err(source) = owner.await {
+                // The first failure stops the node; a second one changes nothing.
+                drop(failed.send(NodeError::Store { shard, source }).await);
+            }
+        };
+        tasks.add(world.spawn.spawn("owner", Box::pin(task)));
+    }
+    let accept = accept_links(world.clone(), listener, local_links, owners);
+    tasks.add(world.spawn.spawn("links", Box::pin(accept)));
+    Ok(address)
+}
+
+type Owners = Vec<(ShardId, mpsc::Sender<messages::Arrival>)>;
+
+async fn accept_links(
+    world: World,
+    mut listener: Option<Box<dyn Listener>>,
+    mut local_links: mpsc::Receiver<BoxStream>,
+    owners: Owners,
+) {
+    let mut last_link = 0;
+    loop {
+        let stream = tokio::select! {
+            biased;
+            Some(stream) = local_links.recv() => stream,
+            accepted = accept(&world, &mut listener) => accepted,
+        };
+        last_link += 1;
+        let (id, owners) = (LinkId(last_link), owners.clone());
+        let inbox_of = move |shard| {
+            owners.iter().find(|(owned, _)| *owned == shard).map(|(_, inbox)| inbox.clone())
+        };
+        let serve = link::accept(world.clone(), stream, id, inbox_of);
+        let task = async move {
+            if let Err(error) = serve.await {
+                tracing::info!(link = id.0, %error, "link from a gateway ended");
+            }
+        };
+        world.spawn.spawn("link", Box::pin(task));
+    }
+}
+
+/// The next link from another node; pending for ever when none are accepted.
+async fn accept(world: &World, listener: &mut Option<Box<dyn Listener>>) -> BoxStream {
+    loop {
+        let Some(listener) = listener else { return std::future::pending().await };
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a link");
+                clock::sleep(&*world.clock, Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
