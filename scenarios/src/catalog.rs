@@ -1,0 +1,71 @@
+//! The scenarios that come with the program.
+
+use crate::parse;
+use crate::scenario::Scenario;
+
+/// (file name, text), in the order in which they are run and told.
+const FILES: [(&str, &str); 6] = [
+    ("steady.toml", include_str!("../catalog/steady.toml")),
+    ("gateway-partition.toml", include_str!("../catalog/gateway-partition.toml")),
+    ("gateway-power-loss.toml", include_str!("../catalog/gateway-power-loss.toml")),
+    ("owner-sigkill.toml", include_str!("../catalog/owner-sigkill.toml")),
+    ("owner-power-loss.toml", include_str!("../catalog/owner-power-loss.toml")),
+    ("reconnect-storm.toml", include_str!("../catalog/reconnect-storm.toml")),
+];
+
+/// Every scenario of the catalog.
+pub fn all() -> Vec<Scenario> {
+    let read = |(file, text): (&str, &str)| {
+        parse::scenario(file, text).expect("the catalog is tested to be sound")
+    };
+    FILES.into_iter().map(read).collect()
+}
+
+/// The scenario called `name`, such as "steady".
+pub fn find(name: &str) -> Option<Scenario> {
+    all().into_iter().find(|scenario| scenario.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+    use crate::plan::Plan;
+
+    #[test]
+    fn every_file_of_the_catalog_is_embedded_sound_and_opens_with_its_question() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("catalog");
+        let on_disk: BTreeSet<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let embedded: BTreeSet<String> = FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
+        assert_eq!(on_disk, embedded);
+        for (file, text) in FILES {
+            assert!(text.starts_with("question = "), "{file}");
+            parse::scenario(file, text).unwrap_or_else(|error| panic!("{error}"));
+        }
+        assert_eq!(find("steady").map(|scenario| scenario.faults.len()), Some(0));
+        assert_eq!(find("unsteady"), None);
+    }
+
+    #[test]
+    fn no_scenario_asks_for_more_acceptances_than_there_are_sends() {
+        for scenario in all() {
+            let sends =
+                scenario.workload.duration.as_secs() * u64::from(scenario.workload.sends_per_s);
+            assert!(
+                scenario.expect.accepted_min.is_some_and(|min| min <= sends),
+                "{}",
+                scenario.name
+            );
+            for seed in 0..50 {
+                let plan = Plan::draw(&scenario, seed);
+                assert!(plan.faults.is_sorted_by_key(|fault| fault.at));
+                assert!(plan.faults_end < plan.workload_end + std::time::Duration::from_secs(15));
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A history in which every promise is kept, and ways to break it.
+//!
+//! Two users of one workspace share a channel. A third client never joins. Client 1 loses its
+//! session and resumes; the reply to `n2` is lost and its retry is told that it is a duplicate;
+//! `n3` is never answered and never stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seriatim_engine::entry::{Content, Entry};
+use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey, WorkspaceId};
+use seriatim_engine::time::WallTime;
+
+use super::{Findings, Guarantee, Recognizer};
+use crate::history::{ClientIndex, Event, Roster, What};
+
+pub(crate) fn roster() -> Roster {
+    let workspace = WorkspaceId::new("w1").unwrap();
+    let user = |index| UserKey { workspace: workspace.clone(), user: user(index) };
+    Roster::new((0..3).map(user).collect())
+}
+
+pub(crate) fn healthy() -> History {
+    let mut events = Vec::new();
+    for (client, session, seq) in [(0, "a", 1), (1, "b", 2)] {
+        events.extend([
+            opened(client, session, &[]),
+            join_invoked(client),
+            join_accepted(client, seq),
+            served(client, session, seq - 1),
+            received(client, session, joined(seq, client)),
+            delivered(client, joined(seq, client)),
+        ]);
+    }
+    events.extend([
+        received(0, "a", joined(2, 1)),
+        delivered(0, joined(2, 1)),
+        opened(2, "z", &[]),
+        invoked(0, "n1", "hello"),
+        received(0, "a", hello()),
+        accepted(0, "n1", 3),
+        delivered(0, hello()),
+        received(1, "b", hello()),
+        delivered(1, hello()),
+        What::FaultBegan { name: "sigkill gateway-1".into() },
+        closed(1, "b"),
+        invoked(1, "n3", "lost"),
+        invoked(0, "n2", "more"),
+        received(0, "a", more()),
+        delivered(0, more()),
+        What::FaultHealed { name: "sigkill gateway-1".into() },
+        opened(1, "c", &[3]),
+        received(1, "c", more()),
+        delivered(1, more()),
+        duplicate(0, "n2", 4),
+        What::FaultsOver,
+        What::Converged,
+        closed(0, "a"),
+        stored(joined(1, 0)),
+        stored(joined(2, 1)),
+        stored(hello()),
+        stored(more()),
+        What::AuditDone,
+        What::RunEnded,
+    ]);
+    History(events)
+}
+
+/// Events, one every 10 ms.
+pub(crate) struct History(pub(crate) Vec<What>);
+
+impl History {
+    fn find(&self, what: &What) -> usize {
+        self.0.iter().position(|other| other == what).unwrap_or_else(|| panic!("no {what}"))
+    }
+
+    /// `what` replaced.
+    pub(crate) fn with(mut self, what: &What, replacement: What) -> Self {
+        let at = self.find(what);
+        self.0[at] = replacement;
+        self
+    }
+
+    /// `what` left out.
+    pub(crate) fn without(mut self, what: &What) -> Self {
+        self.0.remove(self.find(what));
+        self
+    }
+
+    /// `inserted` just before `what`.
+    pub(crate) fn before(mut self, what: &What, inserted: impl IntoIterator<Item = What>) -> Self {
+        let at = self.find(what);
+        self.0.splice(at..at, inserted);
+        self
+    }
+
+    pub(crate) fn events(self) -> impl Iterator<Item = Event> {
+        (0..).zip(self.0).map(|(index, what)| Event { at: Duration::from_millis(10 * index), what })
+    }
+}
+
+/// The messages of the violations.
+pub(crate) fn judged(mut guarantee: impl Guarantee, history: History) -> Vec<String> {
+    let findings = feed(&mut guarantee, history);
+    for violation in findings.violations() {
+        assert_eq!(violation.guarantee, guarantee.name());
+        assert!(!violation.witness.is_empty(), "{violation:?} has no witness");
+    }
+    findings.violations().iter().map(|violation| violation.message.clone()).collect()
+}
+
+pub(crate) fn feed(guarantee: &mut impl Guarantee, history: History) -> Findings {
+    let mut recognizer = Recognizer::default();
+    for event in history.events() {
+        guarantee.observe(&recognizer.see(&event));
+    }
+    guarantee.conclude();
+    guarantee.findings().clone()
+}
+
+pub(crate) fn channel() -> ChannelKey {
+    ChannelKey { workspace: WorkspaceId::new("w1").unwrap(), channel: ChannelId::new("c").unwrap() }
+}
+
+pub(crate) fn user(index: u32) -> UserId {
+    UserId::new(&format!("u{index}")).unwrap()
+}
+
+fn nonce(text: &str) -> Nonce {
+    Nonce::new(text).unwrap()
+}
+
+fn entry(seq: u64, content: Content) -> Entry {
+    Entry { seq: SeqNo(seq), at: WallTime(1_000 + seq), content }
+}
+
+pub(crate) fn message(seq: u64, sender: u32, text: &str, body: &str) -> Entry {
+    let content = Content::Message { sender: user(sender), nonce: nonce(text), body: body.into() };
+    entry(seq, content)
+}
+
+pub(crate) fn joined(seq: u64, index: u32) -> Entry {
+    entry(seq, Content::Joined { user: user(index) })
+}
+
+/// Message 3.
+pub(crate) fn hello() -> Entry {
+    message(3, 0, "n1", "hello")
+}
+
+/// Message 4.
+pub(crate) fn more() -> Entry {
+    message(4, 0, "n2", "more")
+}
+
+pub(crate) fn invoked(client: u32, text: &str, body: &str) -> What {
+    let (client, channel) = (ClientIndex(client), channel());
+    What::Invoked { client, channel, nonce: nonce(text), body: body.into() }
+}
+
+pub(crate) fn join_invoked(client: u32) -> What {
+    What::JoinInvoked { client: ClientIndex(client), channel: channel() }
+}
+
+pub(crate) fn accepted(client: u32, text: &str, seq: u64) -> What {
+    acceptance(client, Some(text), seq, false)
+}
+
+pub(crate) fn duplicate(client: u32, text: &str, seq: u64) -> What {
+    acceptance(client, Some(text), seq, true)
+}
+
+pub(crate) fn join_accepted(client: u32, seq: u64) -> What {
+    acceptance(client, None, seq, false)
+}
+
+fn acceptance(client: u32, text: Option<&str>, seq: u64, duplicate: bool) -> What {
+    let (client, channel) = (ClientIndex(client), channel());
+    What::Accepted { client, channel, nonce: text.map(nonce), seq: SeqNo(seq), duplicate }
+}
+
+pub(crate) fn rejected(client: u32, text: Option<&str>) -> What {
+    let (client, channel) = (ClientIndex(client), channel());
+    What::Rejected { client, channel, nonce: text.map(nonce), code: "busy".into() }
+}
+
+/// With the channel served after each of `after`: none or one.
+pub(crate) fn opened(client: u32, session: &str, after: &[u64]) -> What {
+    What::SessionOpened {
+        client: ClientIndex(client),
+        session: session.into(),
+        gateway: "gateway-1".into(),
+        channels: after.iter().map(|after| (channel(), SeqNo(*after))).collect(),
+    }
+}
+
+pub(crate) fn served(client: u32, session: &str, after: u64) -> What {
+    let (client, channel) = (ClientIndex(client), channel());
+    What::SessionChannel { client, session: session.into(), channel, after: SeqNo(after) }
+}
+
+pub(crate) fn received(client: u32, session: &str, entry: Entry) -> What {
+    let (client, channel) = (ClientIndex(client), channel());
+    What::Received { client, session: session.into(), channel, entry }
+}
+
+pub(crate) fn delivered(client: u32, entry: Entry) -> What {
+    What::Delivered { client: ClientIndex(client), channel: channel(), entry }
+}
+
+pub(crate) fn closed(client: u32, session: &str) -> What {
+    What::SessionClosed { client: ClientIndex(client), session: session.into() }
+}
+
+pub(crate) fn stored(entry: Entry) -> What {
+    let node: Arc<str> = "messages-1".into();
+    What::Stored { node, channel: channel(), entry }
+}

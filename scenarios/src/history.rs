@@ -1,0 +1,287 @@
+//! What happened in a run: what every client saw, and what the nodes hold at its end.
+//!
+//! A world appends [`Event`]s in the order of their times; the guarantees read them as they come.
+//! A lost reply leaves no event: an invocation without an answer is *unknown*, never failed. Texts
+//! are shared (`Arc<str>`), so that an event is cheap to make and to keep.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seriatim_engine::entry::{Content, Entry};
+use seriatim_engine::ids::{ChannelKey, Nonce, SeqNo, UserKey};
+
+/// One client of the run: its place in the [`Roster`], from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientIndex(pub u32);
+
+impl fmt::Display for ClientIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "client {}", self.0)
+    }
+}
+
+/// Which user each client acts for. Two clients may act for one user.
+///
+/// Cheap to clone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roster {
+    users: Arc<[UserKey]>,
+}
+
+impl Roster {
+    /// The client with index `i` acts for `users[i]`.
+    pub fn new(users: Vec<UserKey>) -> Self {
+        Self { users: users.into() }
+    }
+
+    /// `None` when there is no such client.
+    pub fn user(&self, client: ClientIndex) -> Option<&UserKey> {
+        self.users.get(usize::try_from(client.0).ok()?)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (ClientIndex, &UserKey)> {
+        (0..).map(ClientIndex).zip(&*self.users)
+    }
+
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Since the run started.
+    pub at: Duration,
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// A client was asked to send; once per nonce, whatever the number of attempts.
+    Invoked {
+        client: ClientIndex,
+        channel: ChannelKey,
+        nonce: Nonce,
+        body: Arc<str>,
+    },
+    /// A client was asked to join.
+    JoinInvoked {
+        client: ClientIndex,
+        channel: ChannelKey,
+    },
+    /// The client learnt that its send, or without a nonce its join, is in the log.
+    Accepted {
+        client: ClientIndex,
+        channel: ChannelKey,
+        nonce: Option<Nonce>,
+        seq: SeqNo,
+        /// The server knew the nonce already.
+        duplicate: bool,
+    },
+    /// The client gave up for good on a refusal: it is known not to have happened.
+    Rejected {
+        client: ClientIndex,
+        channel: ChannelKey,
+        nonce: Option<Nonce>,
+        code: String,
+    },
+    /// `welcome` arrived.
+    SessionOpened {
+        client: ClientIndex,
+        session: Arc<str>,
+        gateway: Arc<str>,
+        /// The position after which each channel is served: the resume point that the client gave,
+        /// or the head in `welcome`.
+        channels: Vec<(ChannelKey, SeqNo)>,
+    },
+    /// A live session serves one more channel, from the entry after `after` on.
+    SessionChannel {
+        client: ClientIndex,
+        session: Arc<str>,
+        channel: ChannelKey,
+        after: SeqNo,
+    },
+    /// A numbered entry arrived on the wire.
+    Received {
+        client: ClientIndex,
+        session: Arc<str>,
+        channel: ChannelKey,
+        entry: Entry,
+    },
+    /// The client library handed an entry to its application.
+    Delivered {
+        client: ClientIndex,
+        channel: ChannelKey,
+        entry: Entry,
+    },
+    /// The session is over, as its client sees it.
+    SessionClosed {
+        client: ClientIndex,
+        session: Arc<str>,
+    },
+    /// The client has died and will not come back; convergence doesn't wait for it.
+    ClientDown {
+        client: ClientIndex,
+    },
+    /// The client was stopped by the plan and will not come back.
+    ClientStopped {
+        client: ClientIndex,
+    },
+    /// The audit: one entry of a node's log, in log order, after a last power cut.
+    Stored {
+        node: Arc<str>,
+        channel: ChannelKey,
+        entry: Entry,
+    },
+    /// Every node's log has been told.
+    AuditDone,
+    FaultBegan {
+        name: String,
+    },
+    FaultHealed {
+        name: String,
+    },
+    /// Every fault has healed; the time for convergence starts.
+    FaultsOver,
+    /// Every live client holds everything in its channels, as the world sees it.
+    Converged,
+    RunEnded,
+    /// A task of a node panicked.
+    Panicked {
+        node: Arc<str>,
+        message: String,
+    },
+    /// A node logged at error level.
+    ErrorLogged {
+        node: Arc<str>,
+        message: String,
+    },
+    /// A task outlived its node.
+    TaskLeaked {
+        node: Arc<str>,
+        name: String,
+    },
+}
+
+impl What {
+    /// The channel that it is about.
+    pub fn channel(&self) -> Option<&ChannelKey> {
+        match self {
+            Self::Invoked { channel, .. }
+            | Self::JoinInvoked { channel, .. }
+            | Self::Accepted { channel, .. }
+            | Self::Rejected { channel, .. }
+            | Self::SessionChannel { channel, .. }
+            | Self::Received { channel, .. }
+            | Self::Delivered { channel, .. }
+            | Self::Stored { channel, .. } => Some(channel),
+            Self::SessionOpened { .. }
+            | Self::SessionClosed { .. }
+            | Self::ClientDown { .. }
+            | Self::ClientStopped { .. }
+            | Self::AuditDone
+            | Self::FaultBegan { .. }
+            | Self::FaultHealed { .. }
+            | Self::FaultsOver
+            | Self::Converged
+            | Self::RunEnded
+            | Self::Panicked { .. }
+            | Self::ErrorLogged { .. }
+            | Self::TaskLeaked { .. } => None,
+        }
+    }
+}
+
+impl What {
+    /// The entry that was received, delivered or stored.
+    pub fn entry(&self) -> Option<&Entry> {
+        if let Self::Received { entry, .. }
+        | Self::Delivered { entry, .. }
+        | Self::Stored { entry, .. } = self
+        {
+            Some(entry)
+        } else {
+            None
+        }
+    }
+}
+
+/// One line for people, as witnesses have it.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>9.3} s  {}", self.at.as_secs_f64(), self.what)
+    }
+}
+
+/// An entry for people, without its body.
+pub(crate) struct Shown<'a>(pub(crate) &'a Entry);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Entry { seq, at, content } = self.0;
+        match content {
+            Content::Message { sender, nonce, body } => {
+                let bytes = body.len();
+                write!(f, "#{seq} (numbered at {at}): {sender}, nonce {nonce}, {bytes} bytes")
+            }
+            Content::Joined { user } => write!(f, "#{seq} (numbered at {at}): {user} joined"),
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reference = |nonce: &Option<Nonce>| match nonce {
+            Some(nonce) => format!("nonce {nonce}"),
+            None => "join".to_owned(),
+        };
+        match self {
+            Self::Invoked { client, channel, nonce, body } => {
+                write!(f, "{client} sends to {channel}: nonce {nonce}, {} bytes", body.len())
+            }
+            Self::JoinInvoked { client, channel } => write!(f, "{client} joins {channel}"),
+            Self::Accepted { client, channel, nonce, seq, duplicate } => {
+                let again = if *duplicate { " (duplicate)" } else { "" };
+                write!(f, "{client} told: {channel} #{seq} is its {}{again}", reference(nonce))
+            }
+            Self::Rejected { client, channel, nonce, code } => {
+                write!(f, "{client} told: {channel} refuses its {}: {code}", reference(nonce))
+            }
+            Self::SessionOpened { client, session, gateway, channels } => {
+                let count = channels.len();
+                write!(f, "{client} opens {session} at {gateway} with {count} channels")
+            }
+            Self::SessionChannel { client, session, channel, after } => {
+                write!(f, "{client} is served {channel} after #{after} in {session}")
+            }
+            Self::Received { client, session, channel, entry } => {
+                write!(f, "{client} receives {channel} {} in {session}", Shown(entry))
+            }
+            Self::Delivered { client, channel, entry } => {
+                write!(f, "{client} is delivered {channel} {}", Shown(entry))
+            }
+            Self::SessionClosed { client, session } => write!(f, "{client} loses {session}"),
+            Self::ClientDown { client } => write!(f, "{client} dies"),
+            Self::ClientStopped { client } => write!(f, "{client} is stopped"),
+            Self::Stored { node, channel, entry } => {
+                write!(f, "{node} holds {channel} {}", Shown(entry))
+            }
+            Self::AuditDone => f.write_str("every log has been read"),
+            Self::FaultBegan { name } => write!(f, "{name} begins"),
+            Self::FaultHealed { name } => write!(f, "{name} heals"),
+            Self::FaultsOver => f.write_str("all faults are over"),
+            Self::Converged => f.write_str("every client holds everything"),
+            Self::RunEnded => f.write_str("the run ends"),
+            Self::Panicked { node, message } => write!(f, "{node} panics: {message}"),
+            Self::ErrorLogged { node, message } => write!(f, "{node} logs an error: {message}"),
+            Self::TaskLeaked { node, name } => write!(f, "{node} leaks the task {name}"),
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! What scenario files may and may not say.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(text: &str) -> Result<Scenario, ParseError> {
+    scenario("some/path/case.toml", text)
+}
+
+/// The error of a file with a question and `text`, without the file's name.
+fn error(text: &str) -> String {
+    let error = read(&format!("question = \"?\"\n{text}")).expect_err(text).to_string();
+    error.strip_prefix("some/path/case.toml:").expect("the file comes first").to_owned()
+}
+
+const EVERYTHING: &str = r#"
+question = "What do readers notice when their gateway loses power?"
+
+[cluster]
+gateways = 3
+message_nodes = 2
+shards = 16
+store = "local"
+workspaces = 4
+
+[network]
+latency_ms = { min = 1, max = 20, tail = "heavy" }
+
+[workload]
+users = 200
+channels = 40
+members = { min = 2, max = 50 }
+sends_per_s = 100
+reconnects_per_min = 6
+body_bytes = { min = 32, max = 512 }
+warm_up_s = 5
+duration_s = 60.5
+
+[[fault]]
+kind = "power_loss"
+target = "gateway:any"
+at_s = { min = 10, max = 20.25 }
+for_s = 5
+
+[[fault]]
+kind = "reset"
+target = "gateway:1-messages:2"
+at_s = 12
+every_s = 2
+times = 4
+
+[expect]
+converge_within_s = 15
+accepted_min = 5000
+delivery_ms = { p99 = 2000 }
+"#;
+
+#[test]
+fn a_file_with_every_key_is_read_as_it_is_written() {
+    let scenario = read(EVERYTHING).unwrap();
+    assert_eq!(scenario.name, "case");
+    assert_eq!(scenario.cluster.shards, 16);
+    assert_eq!(scenario.network.tail, Tail::Heavy);
+    assert_eq!(scenario.workload.members, Range { min: 2, max: 50 });
+    assert_eq!(scenario.workload_end(), Duration::from_millis(65_500));
+    let [loss, reset] = &scenario.faults[..] else { panic!("{:?}", scenario.faults) };
+    assert_eq!(loss.at.max, Duration::from_millis(20_250));
+    assert_eq!(loss.lasts.min, Duration::from_secs(5));
+    assert_eq!((reset.times, reset.every), (4, Duration::from_secs(2)));
+    assert_eq!(scenario.expect.delivery_p99, Some(Duration::from_secs(2)));
+}
+
+#[test]
+fn a_question_is_all_that_a_file_needs() {
+    let scenario = read("question = \"Does it run?\"").unwrap();
+    assert_eq!((scenario.cluster.gateways, scenario.cluster.message_nodes), (3, 2));
+    assert_eq!((scenario.workload.users, scenario.workload.channels), (100, 25));
+    assert!(read("").unwrap_err().to_string().contains("1:1: `question` is missing"));
+    assert!(
+        read("question = ' '").unwrap_err().to_string().contains("1:12: the question is empty")
+    );
+}
+
+#[test]
+fn unknown_keys_are_pointed_at_with_the_known_ones() {
+    let found = error("[cluster]\ngateway = 3\n");
+    assert!(found.starts_with("3:1: unknown field `gateway`"), "{found}");
+    assert!(found.contains("`gateways`"), "{found}");
+    let fault = "[[fault]]\nkind = \"reset\"\ntarget = \"clients\"\nat_s = 9\nwhen = 1\n";
+    assert!(error(fault).starts_with("6:1: unknown field `when`"), "{}", error(fault));
+    assert!(error("[extra]\n").starts_with("2:2: unknown field `extra`"));
+    let range = "[[fault]]\nkind = \"reset\"\ntarget = \"clients\"\nat_s = { min = 1, top = 2 }\n";
+    assert!(error(range).starts_with("5:19: unknown field `top`"), "{}", error(range));
+}
+
+#[test]
+fn wrong_types_and_broken_toml_are_pointed_at() {
+    assert!(error("[cluster]\ngateways = \"3\"\n").starts_with("3:12: invalid type"));
+    assert!(error("[workload]\nwarm_up_s = \"5\"\n").contains("expected a number of seconds"));
+    assert!(error("[cluster\n").starts_with("2:"), "{}", error("[cluster\n"));
+    assert!(error("[network]\nlatency_ms = { min = 1 }\n").contains("missing field `max`"));
+}
+
+#[test]
+fn columns_count_characters() {
+    let found =
+        read("question = \"é\"\ncluster = { store = \"日本\", gateways = 9 }\n").unwrap_err();
+    assert_eq!((found.line, found.column), (2, 21));
+    let found = read("question = \"é\" x").unwrap_err();
+    assert_eq!((found.line, found.column), (1, 16), "{found}");
+}
+
+#[test]
+fn values_out_of_range_and_nonsense_are_refused_with_a_remedy() {
+    let cases = [
+        ("[cluster]\ngateways = 5\n", "3:12: `gateways` is 5; give 1 to 4"),
+        ("[cluster]\ngateways = -1\n", "3:12: `gateways` is -1; give 1 to 4"),
+        ("[cluster]\nmessage_nodes = 0\n", "give 1 to 3"),
+        ("[cluster]\nstore = \"shared\"\n", "3:9: store \"shared\" is not supported yet"),
+        ("[cluster]\nstore = \"mysql\"\n", "unknown store \"mysql\""),
+        ("[network]\nlatency_ms = { min = 9, max = 2 }\n", "3:14: `latency_ms` has min above max"),
+        ("[network]\nlatency_ms = { min = 1, max = 2, tail = \"fat\" }\n", "3:41: unknown tail"),
+        ("[workload]\nusers = 3\n", "`users` is 3; give 4 to 5000"),
+        (
+            "[workload]\nmembers = { min = 2, max = 26 }\n",
+            "3:28: `members.max` is 26 but a workspace",
+        ),
+        ("[workload]\nmembers = { min = 3, max = 2 }\n", "min above max"),
+        ("[workload]\nbody_bytes = { min = 0, max = 9 }\n", "`body_bytes.min` is 0"),
+        ("[workload]\nbody_bytes = { min = 1, max = 16385 }\n", "give 1 to 16384"),
+        ("[workload]\nwarm_up_s = 0\n", "`warm_up_s` is 0; give 1 to 3600 seconds"),
+        ("[workload]\nwarm_up_s = nan\n", "`warm_up_s` is NaN"),
+        ("[workload]\nduration_s = inf\n", "`duration_s` is inf"),
+        ("[workload]\nsends_per_s = 9999\nduration_s = 3600\n", "sends in all"),
+        ("[expect]\nconverge_within_s = 0\n", "`converge_within_s` is 0"),
+        ("[expect]\naccepted_min = -4\n", "`accepted_min` is -4"),
+    ];
+    for (text, expected) in cases {
+        let found = error(text);
+        assert!(found.contains(expected), "{found} should say {expected}");
+    }
+}
+
+#[test]
+fn faults_that_cannot_happen_are_refused_with_a_remedy() {
+    let fault = |kind: &str, target: &str, rest: &str| {
+        error(&format!("[[fault]]\nkind = {kind:?}\ntarget = {target:?}\n{rest}\n"))
+    };
+    let cases = [
+        (
+            fault("fire", "gateway:1", "at_s = 9"),
+            "3:8: unknown fault \"fire\"; known are partition",
+        ),
+        (
+            fault("reset", "gateway:9", "at_s = 9"),
+            "4:10: there is no gateway:9: the cluster has gateways = 3",
+        ),
+        (fault("reset", "server:1", "at_s = 9"), "4:10: unknown target \"server:1\""),
+        (fault("sigkill", "clients", "at_s = 9\nfor_s = 1"), "sigkill cannot hit \"clients\""),
+        (fault("sigkill", "gateway:1", "at_s = 9"), "3:8: sigkill lasts; say for how long"),
+        (fault("reset", "gateway:1", "at_s = 9\nfor_s = 3"), "6:9: reset is over at once"),
+        (fault("reset", "gateway:1", "at_s = 35"), "5:8: the fault would begin at 35 s"),
+        (fault("reset", "gateway:1", "at_s = {min = 9, max = 36}"), "would begin at 36 s"),
+        (fault("reset", "gateway:1", "at_s = {min = 9, max = 3}"), "min above max"),
+        (fault("reset", "gateway:1", "at_s = 9\nevery_s = 9\ntimes = 5"), "would begin at 45 s"),
+        (fault("reset", "gateway:1", "at_s = 9\ntimes = 5"), "`times` needs `every_s`"),
+        (fault("reset", "gateway:1", "at_s = 9\nevery_s = 5"), "`every_s` needs `times`"),
+        (
+            fault("partition", "gateway:1", "at_s = 9\nfor_s = 4\nevery_s = 4\ntimes = 2"),
+            "`every_s` must be longer than `for_s`",
+        ),
+    ];
+    for (found, expected) in cases {
+        assert!(found.contains(expected), "{found} should say {expected}");
+    }
+}
+
+/// Pieces of scenario files in any order make files that are nearly right.
+fn nearly_a_scenario() -> impl Strategy<Value = String> {
+    let line = prop_oneof![
+        prop::sample::select(EVERYTHING.lines().map(str::to_owned).collect::<Vec<String>>()),
+        ("[a-z_]{1,12}", any::<i64>()).prop_map(|(key, value)| format!("{key} = {value}")),
+        (
+            prop::sample::select(vec!["users", "at_s", "for_s", "every_s", "times", "duration_s"]),
+            prop_oneof![
+                any::<i64>().prop_map(|value| value.to_string()),
+                any::<f64>().prop_map(|value| format!("{value:?}")),
+            ],
+        )
+            .prop_map(|(key, value)| format!("{key} = {value}")),
+        "\\PC{0,30}",
+    ];
+    prop::collection::vec(line, 0..40).prop_map(|lines| lines.join("\n"))
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "(?s).{0,200}") {
+        drop(read(&text));
+    }
+
+    #[test]
+    fn no_mixture_of_lines_makes_it_panic_and_what_is_accepted_can_be_drawn(
+        text in nearly_a_scenario()
+    ) {
+        if let Ok(scenario) = read(&text) {
+            crate::plan::Plan::draw(&scenario, 1);
+        }
+    }
+
+    #[test]
+    fn one_changed_character_makes_no_panic(at in 0..EVERYTHING.len(), put in any::<char>()) {
+        let mut text = EVERYTHING.to_owned();
+        let at = text.floor_char_boundary(at);
+        text.replace_range(at..at + 1, &put.to_string());
+        if let Ok(scenario) = read(&text) {
+            crate::plan::Plan::draw(&scenario, 1);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A plan: one run of a scenario with one seed, every decision made.
+//!
+//! Both worlds carry out the same plan. Times are since the run's start.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use seriatim_engine::ids::{ChannelKey, NodeId, Nonce, ShardId, UserKey, WorkspaceId};
+
+use crate::choices::Choices;
+use crate::drawing;
+use crate::fault::{FaultKind, Role};
+use crate::history::{ClientIndex, Roster};
+use crate::scenario::{Expect, Network, Scenario, StoreKind};
+
+/// What one run does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    pub scenario: String,
+    pub seed: u64,
+    /// Gateways first, then message nodes; each role in the order of its numbers.
+    pub nodes: Vec<PlannedNode>,
+    pub shards: u32,
+    pub store: StoreKind,
+    pub workspaces: Vec<WorkspaceId>,
+    pub network: Network,
+    /// The client with index `i` acts for `users[i]`.
+    pub users: Vec<PlannedUser>,
+    pub channels: Vec<PlannedChannel>,
+    /// By their beginning.
+    pub faults: Vec<PlannedFault>,
+    /// When the last operation is due.
+    pub workload_end: Duration,
+    /// When the last fault heals; zero without faults.
+    pub faults_end: Duration,
+    /// The later of the two: from here on, convergence is demanded.
+    pub end: Duration,
+    pub converge_within: Duration,
+    pub expect: Expect,
+}
+
+/// A node of the deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedNode {
+    /// "gateway-1", "messages-1".
+    pub name: NodeId,
+    pub role: Role,
+    /// The shards that it owns; none for a gateway.
+    pub shards: Vec<ShardId>,
+}
+
+/// A user and what it does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedUser {
+    pub key: UserKey,
+    /// The index, from 0, of the gateway that it dials first.
+    pub home_gateway: usize,
+    /// By their times.
+    pub operations: Vec<Op>,
+}
+
+/// Something that a user does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Op {
+    pub at: Duration,
+    pub action: Action,
+}
+
+/// What a user does.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    Connect,
+    Join {
+        channel: ChannelKey,
+    },
+    Send {
+        channel: ChannelKey,
+        /// Unique in the run.
+        nonce: Nonce,
+        body: Arc<str>,
+    },
+    /// Drop the connection and come back.
+    Reconnect,
+}
+
+/// A channel and who joins it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedChannel {
+    pub key: ChannelKey,
+    /// By their indexes.
+    pub members: Vec<ClientIndex>,
+}
+
+/// A fault with its nodes and times.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedFault {
+    pub kind: FaultKind,
+    pub target: PlannedTarget,
+    pub at: Duration,
+    /// The same as `at` for a kind that doesn't last.
+    pub heal_at: Duration,
+}
+
+/// What a planned fault hits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlannedTarget {
+    /// A node: its process, or everything between it and all others.
+    Node(NodeId),
+    /// What runs between two nodes.
+    Link(NodeId, NodeId),
+    /// What runs between the clients and these gateways.
+    Clients { gateways: Vec<NodeId> },
+}
+
+impl Plan {
+    /// Makes every decision of a run.
+    pub fn draw(scenario: &Scenario, seed: u64) -> Self {
+        Self::draw_with(scenario, &Choices::new(seed))
+    }
+
+    /// Makes every decision of a run, with overrides.
+    pub fn draw_with(scenario: &Scenario, choices: &Choices) -> Self {
+        drawing::draw(scenario, choices)
+    }
+
+    /// Which client acts for whom.
+    pub fn roster(&self) -> Roster {
+        Roster::new(self.users.iter().map(|user| user.key.clone()).collect())
+    }
+}

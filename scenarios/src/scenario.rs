@@ -1,0 +1,122 @@
+//! A scenario: what is run, which faults it meets and what is expected of it.
+//!
+//! Every value has been checked by [`crate::parse`], so that drawing a plan cannot fail.
+
+use std::time::Duration;
+
+use crate::fault::{FaultKind, FaultTarget};
+
+/// One scenario file, checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scenario {
+    /// The file's name without its ending.
+    pub name: String,
+    /// What the scenario is there to answer.
+    pub question: String,
+    pub cluster: Cluster,
+    pub network: Network,
+    pub workload: Workload,
+    pub faults: Vec<Fault>,
+    pub expect: Expect,
+}
+
+impl Scenario {
+    /// When the last operation is over, since the run's start.
+    pub fn workload_end(&self) -> Duration {
+        self.workload.warm_up + self.workload.duration
+    }
+}
+
+/// The deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cluster {
+    /// 1 to 4.
+    pub gateways: u32,
+    /// 1 to 3.
+    pub message_nodes: u32,
+    /// 1 to 64. Shard `i` is owned by message node `i % message_nodes`.
+    pub shards: u32,
+    pub store: StoreKind,
+    /// 1 to 64.
+    pub workspaces: u32,
+}
+
+/// Where a message node keeps its shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// On a disk of its own.
+    Local,
+}
+
+/// The network between all hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// One way.
+    pub latency: Range<Duration>,
+    pub tail: Tail,
+}
+
+/// How latencies beyond the range are distributed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// None is beyond the range.
+    None,
+    /// A few are many times longer.
+    Heavy,
+}
+
+/// From `min` to `max`, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range<T> {
+    pub min: T,
+    pub max: T,
+}
+
+/// What the clients do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// Spread evenly over the workspaces, one client each.
+    pub users: u32,
+    /// Spread evenly over the workspaces.
+    pub channels: u32,
+    /// Of one channel.
+    pub members: Range<u32>,
+    /// By all users together.
+    pub sends_per_s: u32,
+    /// Dropped connections whose clients come back at once, by all users together.
+    pub reconnects_per_min: u32,
+    /// UTF-8 bytes of one body.
+    pub body_bytes: Range<u32>,
+    /// Clients connect and join in it; nothing is sent.
+    pub warm_up: Duration,
+    /// How long messages are sent after the warm-up.
+    pub duration: Duration,
+}
+
+/// One `[[fault]]` of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub kind: FaultKind,
+    pub target: FaultTarget,
+    /// When it begins, since the run's start; drawn for each seed when it is a range.
+    pub at: Range<Duration>,
+    /// How long it lasts; zero for a kind that doesn't last.
+    pub lasts: Range<Duration>,
+    /// From one beginning to the next; the drawn start, target and length hold for all of them
+    /// but for a target of "any", which is drawn each time.
+    pub every: Duration,
+    /// At least 1.
+    pub times: u32,
+}
+
+/// What must hold besides the guarantees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expect {
+    /// From the healing of the last fault (or the end of the workload) until every live client
+    /// holds everything.
+    pub converge_within: Duration,
+    /// At least so many sends are accepted.
+    pub accepted_min: Option<u64>,
+    /// 99 of 100 deliveries take at most this, from the send to each recipient.
+    pub delivery_p99: Option<Duration>,
+}
