@@ -1,0 +1,293 @@
+//! Hears what every client sees: feeds the judge and the journal, and knows when all have
+//! everything.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use seriatim_client::ClientEvent;
+use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, WorkspaceId};
+use seriatim_scenarios::history::{ClientIndex, Event, What};
+use seriatim_scenarios::judge::{Judge, Verdict};
+
+use crate::journal::{Field, Journal};
+use crate::shared::Shared;
+use crate::time::SimTime;
+
+/// The history of one run, as it grows. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    state: Shared<State>,
+    journal: Journal,
+}
+
+struct State {
+    /// Gone once it has concluded.
+    judge: Option<Judge>,
+    /// Each channel's newest position that any client has heard of.
+    heads: BTreeMap<ChannelKey, SeqNo>,
+    clients: BTreeMap<ClientIndex, ClientState>,
+}
+
+/// What the recorder keeps of a client.
+#[derive(Default)]
+struct ClientState {
+    /// Sends and joins without a final answer.
+    unanswered: u64,
+    session: Option<Arc<str>>,
+    /// The last position delivered of each of its channels.
+    positions: BTreeMap<ChannelKey, SeqNo>,
+}
+
+impl Recorder {
+    pub fn new(judge: Judge, journal: Journal) -> Self {
+        let state = State { judge: Some(judge), heads: BTreeMap::new(), clients: BTreeMap::new() };
+        Self { state: Shared::new(state), journal }
+    }
+
+    /// Something happened at `at`.
+    pub fn record(&self, at: SimTime, what: What) {
+        self.write_journal(at, &what);
+        let mut state = self.state.lock();
+        state.follow(&what);
+        if let Some(judge) = &mut state.judge {
+            judge.observe(&Event { at: at.since(SimTime::ZERO), what });
+        }
+    }
+
+    /// Every client that started has a session, an answer to all it asked for, and everything
+    /// that anybody has heard of in its channels.
+    pub fn has_converged(&self) -> bool {
+        let state = self.state.lock();
+        state.clients.values().all(|client| {
+            client.unanswered == 0
+                && client.session.is_some()
+                && client
+                    .positions
+                    .iter()
+                    .all(|(channel, position)| state.heads.get(channel) <= Some(position))
+        })
+    }
+
+    /// The run is over: the judge's word. Later events are not judged.
+    ///
+    /// # Panics
+    /// It was asked before.
+    pub fn conclude(&self) -> Verdict {
+        let judge = self.state.lock().judge.take();
+        judge.expect("a run is concluded once").conclude()
+    }
+
+    /// Clients' events go to the journal too, so that two runs with the same journal were judged
+    /// on the same history.
+    fn write_journal(&self, at: SimTime, what: &What) {
+        let shown = JournalLine::of(what);
+        let mut fields = Vec::with_capacity(5);
+        if let Some(client) = shown.client {
+            fields.push(Field::Number("client", u64::from(client.0)));
+        }
+        let channel = what.channel().map(ToString::to_string);
+        if let Some(channel) = &channel {
+            fields.push(Field::Text("channel", channel));
+        }
+        if let Some(seq) = shown.seq {
+            fields.push(Field::Number("seq", seq.0));
+        }
+        if let Some(text) = shown.text {
+            fields.push(Field::Text("text", text));
+        }
+        self.journal.record(at, "history", shown.kind, &fields);
+    }
+}
+
+impl State {
+    fn follow(&mut self, what: &What) {
+        match what {
+            What::Invoked { client, .. } | What::JoinInvoked { client, .. } => {
+                self.clients.entry(*client).or_default().unanswered += 1;
+            }
+            What::Accepted { client, channel, seq, .. } => {
+                self.answered(*client);
+                self.heard(channel, *seq);
+            }
+            What::Rejected { client, .. } => self.answered(*client),
+            What::SessionOpened { client, session, channels, .. } => {
+                let state = self.clients.entry(*client).or_default();
+                state.session = Some(session.clone());
+                for (channel, after) in channels {
+                    state.positions.entry(channel.clone()).or_insert(*after);
+                }
+            }
+            What::SessionChannel { client, channel, after, .. } => {
+                let state = self.clients.entry(*client).or_default();
+                state.positions.entry(channel.clone()).or_insert(*after);
+            }
+            What::Received { channel, entry, .. } => self.heard(channel, entry.seq),
+            What::Delivered { client, channel, entry } => {
+                let state = self.clients.entry(*client).or_default();
+                state.positions.insert(channel.clone(), entry.seq);
+                self.heard(channel, entry.seq);
+            }
+            What::SessionClosed { client, .. } => {
+                self.clients.entry(*client).or_default().session = None;
+            }
+            What::ClientDown { client } | What::ClientStopped { client } => {
+                self.clients.remove(client);
+            }
+            What::Stored { .. }
+            | What::AuditDone
+            | What::FaultBegan { .. }
+            | What::FaultHealed { .. }
+            | What::FaultsOver
+            | What::Converged
+            | What::RunEnded
+            | What::Panicked { .. }
+            | What::ErrorLogged { .. }
+            | What::TaskLeaked { .. } => {}
+        }
+    }
+
+    fn answered(&mut self, client: ClientIndex) {
+        let state = self.clients.entry(client).or_default();
+        state.unanswered = state.unanswered.saturating_sub(1);
+    }
+
+    fn heard(&mut self, channel: &ChannelKey, seq: SeqNo) {
+        match self.heads.get_mut(channel) {
+            Some(head) => *head = seq.max(*head),
+            None => {
+                self.heads.insert(channel.clone(), seq);
+            }
+        }
+    }
+}
+
+/// What the journal shows of an event.
+struct JournalLine<'a> {
+    kind: &'static str,
+    client: Option<ClientIndex>,
+    seq: Option<SeqNo>,
+    text: Option<&'a str>,
+}
+
+impl<'a> JournalLine<'a> {
+    fn of(what: &'a What) -> Self {
+        let line = |kind, client, seq, text| Self { kind, client, seq, text };
+        match what {
+            What::Invoked { client, nonce, .. } => {
+                line("invoked", Some(*client), None, Some(nonce.as_str()))
+            }
+            What::JoinInvoked { client, .. } => line("join-invoked", Some(*client), None, None),
+            What::Accepted { client, seq, nonce, .. } => {
+                let nonce = nonce.as_ref().map(|nonce| nonce.as_str());
+                line("accepted", Some(*client), Some(*seq), nonce)
+            }
+            What::Rejected { client, code, .. } => {
+                line("rejected", Some(*client), None, Some(code.as_str()))
+            }
+            What::SessionOpened { client, session, .. } => {
+                line("session-opened", Some(*client), None, Some(session))
+            }
+            What::SessionChannel { client, after, .. } => {
+                line("session-channel", Some(*client), Some(*after), None)
+            }
+            What::Received { client, entry, .. } => {
+                line("received", Some(*client), Some(entry.seq), None)
+            }
+            What::Delivered { client, entry, .. } => {
+                line("delivered", Some(*client), Some(entry.seq), None)
+            }
+            What::SessionClosed { client, session } => {
+                line("session-closed", Some(*client), None, Some(session))
+            }
+            What::ClientDown { client } => line("client-down", Some(*client), None, None),
+            What::ClientStopped { client } => line("client-stopped", Some(*client), None, None),
+            What::Stored { node, entry, .. } => line("stored", None, Some(entry.seq), Some(node)),
+            What::AuditDone => line("audit-done", None, None, None),
+            What::FaultBegan { name } => line("fault-began", None, None, Some(name)),
+            What::FaultHealed { name } => line("fault-healed", None, None, Some(name)),
+            What::FaultsOver => line("faults-over", None, None, None),
+            What::Converged => line("converged", None, None, None),
+            What::RunEnded => line("run-ended", None, None, None),
+            What::Panicked { message, .. } => line("panicked", None, None, Some(message)),
+            What::ErrorLogged { message, .. } => line("error-logged", None, None, Some(message)),
+            What::TaskLeaked { name, .. } => line("task-leaked", None, None, Some(name)),
+        }
+    }
+}
+
+/// Turns one client's events into history.
+pub struct Listener {
+    pub recorder: Recorder,
+    pub client: ClientIndex,
+    pub workspace: WorkspaceId,
+    /// The gateways' names, by the client's index of them.
+    pub gateways: Vec<Arc<str>>,
+    session: Arc<str>,
+}
+
+impl Listener {
+    pub fn new(
+        recorder: Recorder,
+        client: ClientIndex,
+        workspace: WorkspaceId,
+        gateways: Vec<Arc<str>>,
+    ) -> Self {
+        Self { recorder, client, workspace, gateways, session: "".into() }
+    }
+
+    /// `client` saw `event` at `at`.
+    pub fn heard(&mut self, at: SimTime, event: ClientEvent) {
+        if let Some(what) = self.translate(event) {
+            self.recorder.record(at, what);
+        }
+    }
+
+    fn translate(&mut self, event: ClientEvent) -> Option<What> {
+        let client = self.client;
+        Some(match event {
+            ClientEvent::Opened { session, gateway, channels } => {
+                self.session = session.into();
+                let gateway = self.gateways.get(gateway).cloned().unwrap_or_else(|| "?".into());
+                let channels = channels
+                    .into_iter()
+                    .map(|status| (self.key(status.channel), status.after))
+                    .collect();
+                let session = self.session.clone();
+                What::SessionOpened { client, session, gateway, channels }
+            }
+            ClientEvent::Channel(status) => What::SessionChannel {
+                client,
+                session: self.session.clone(),
+                channel: self.key(status.channel),
+                after: status.after,
+            },
+            ClientEvent::Received { channel, entry } => What::Received {
+                client,
+                session: self.session.clone(),
+                channel: self.key(channel),
+                entry,
+            },
+            ClientEvent::Delivered { channel, entry } => {
+                What::Delivered { client, channel: self.key(channel), entry }
+            }
+            ClientEvent::Accepted { channel, nonce, seq, duplicate, at: _ } => {
+                What::Accepted { client, channel: self.key(channel), nonce, seq, duplicate }
+            }
+            ClientEvent::Rejected { channel, nonce, code, message: _ } => What::Rejected {
+                client,
+                channel: self.key(channel),
+                nonce,
+                code: code.as_str().to_owned(),
+            },
+            ClientEvent::Closed { session } => {
+                What::SessionClosed { client, session: session.into() }
+            }
+            ClientEvent::Ended { .. } => What::ClientDown { client },
+            ClientEvent::CaughtUp { .. } => return None,
+        })
+    }
+
+    fn key(&self, channel: ChannelId) -> ChannelKey {
+        ChannelKey { workspace: self.workspace.clone(), channel }
+    }
+}

@@ -1,0 +1,194 @@
+//! One run: a plan carried out in the simulated world, judged to the end.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use seriatim_engine::ids::ShardId;
+use seriatim_scenarios::choices::Choices;
+use seriatim_scenarios::history::What;
+use seriatim_scenarios::judge::{Judge, Verdict};
+use seriatim_scenarios::plan::Plan;
+use seriatim_world::log_store::{LogStore, LogStoreOptions};
+
+use crate::cluster::{Cluster, Ticks};
+use crate::faults::{FaultCount, Faults};
+use crate::hygiene::{Finding, FindingKind, Hygiene};
+use crate::journal::{Journal, Keep};
+use crate::recorder::Recorder;
+use crate::time::SimTime;
+
+/// How a run is carried out. Part of what decides the journal.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    pub tick: Duration,
+    pub keep: Keep,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self { tick: Duration::from_millis(10), keep: Keep::Nothing }
+    }
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct RunResult {
+    pub seed: u64,
+    pub verdict: Verdict,
+    pub journal_hash: u128,
+    pub journal_entries: u64,
+    pub faults: BTreeMap<&'static str, FaultCount>,
+    /// Simulated time from the start to the audit.
+    pub simulated: Duration,
+    /// CPU time of the run's thread.
+    pub cpu: Duration,
+    /// The last lines of the journal, if they were kept.
+    pub lines: Vec<String>,
+}
+
+/// Whether convergence has been reached is looked at so often, in simulated time.
+const CONVERGENCE_LOOK: u64 = 100_000;
+
+/// After convergence the run goes on so long, for what should not happen any more.
+const AFTERMATH: u64 = 1_000_000;
+
+/// Runs a plan on a thread of its own, so that nothing of an earlier run is left in it.
+///
+/// # Errors
+/// The journal's file can't be written, or no thread can be had.
+pub fn run(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult> {
+    let (plan, options) = (plan.clone(), options.clone());
+    let name = format!("{} seed {}", plan.scenario, plan.seed);
+    let thread = std::thread::Builder::new().name(name).spawn(move || run_here(&plan, &options))?;
+    match thread.join() {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult> {
+    let journal = Journal::new(options.keep.clone())?;
+    let judge = Judge::new(&plan.roster(), &plan.expect);
+    let recorder = Recorder::new(judge, journal.clone());
+    let choices = Choices::new(plan.seed);
+    let hygiene = Hygiene::new();
+    let watch = hygiene.watch();
+    let mut cluster = Cluster::start(plan, &choices, &journal, &recorder, Ticks(options.tick));
+    let mut faults = Faults::new(plan);
+
+    let survived = catch_unwind(AssertUnwindSafe(|| {
+        advance(plan, &mut cluster, &mut faults, &recorder);
+    }));
+    let now = cluster.now();
+    if survived.is_ok() {
+        audit(now, &cluster, plan, &recorder);
+    }
+    for finding in hygiene.findings() {
+        recorder.record(now, told(finding));
+    }
+    recorder.record(now, What::RunEnded);
+    // What is left of the hosts is dropped without an effect on the wire or the disks.
+    for host in cluster.nodes.values().filter(|host| host.is_alive()) {
+        host.power_off(now);
+    }
+    drop(cluster);
+    drop(watch);
+    journal.flush()?;
+    Ok(RunResult {
+        seed: plan.seed,
+        verdict: recorder.conclude(),
+        journal_hash: journal.hash(),
+        journal_entries: journal.entries(),
+        faults: faults.counts(),
+        simulated: now.since(SimTime::ZERO),
+        cpu: thread_cpu(),
+        lines: journal.lines(),
+    })
+}
+
+/// Steps through the workload, the faults and the time to converge.
+fn advance(plan: &Plan, cluster: &mut Cluster, faults: &mut Faults, recorder: &Recorder) {
+    let end = SimTime::after(plan.end);
+    let mut faults_told = false;
+    let mut look_at = end;
+    let mut stop_at = SimTime::after(plan.end + plan.converge_within);
+    let mut converged = false;
+    loop {
+        let now = cluster.now();
+        faults.advance(now, cluster, recorder);
+        if !faults_told && faults.are_over() && now >= end {
+            faults_told = true;
+            recorder.record(now, What::FaultsOver);
+        }
+        if !converged && faults_told && now >= look_at {
+            look_at = now.plus(CONVERGENCE_LOOK);
+            if recorder.has_converged() {
+                converged = true;
+                recorder.record(now, What::Converged);
+                stop_at = now.plus(AFTERMATH);
+            }
+        }
+        if now >= stop_at {
+            return;
+        }
+        if let Err(error) = cluster.sim.step() {
+            panic!("a host stopped the simulation: {error}");
+        }
+    }
+}
+
+/// Takes the power from every message node and reads what its log holds.
+fn audit(now: SimTime, cluster: &Cluster, plan: &Plan, recorder: &Recorder) {
+    for node in &plan.nodes {
+        let Some(host) = cluster.nodes.get(node.name.as_str()) else { continue };
+        if host.is_alive() {
+            host.power_off(now);
+        }
+        for shard in &node.shards {
+            audit_shard(now, host, *shard, recorder);
+        }
+    }
+    recorder.record(now, What::AuditDone);
+}
+
+fn audit_shard(now: SimTime, host: &crate::host::SimHost, shard: ShardId, recorder: &Recorder) {
+    let disk = host.disk().audit_copy();
+    let read = async {
+        let (store, _) = LogStore::open(disk, shard, LogStoreOptions::default()).await?;
+        store.entries().await
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime without drivers needs nothing");
+    let node: Arc<str> = host.name().into();
+    match runtime.block_on(read) {
+        Ok(entries) => {
+            for stored in entries {
+                let (channel, entry) = (stored.channel, stored.entry);
+                recorder.record(now, What::Stored { node: node.clone(), channel, entry });
+            }
+        }
+        Err(error) => {
+            let message = format!("the audit can't read shard {shard}: {error}");
+            recorder.record(now, What::ErrorLogged { node, message });
+        }
+    }
+}
+
+fn told(finding: Finding) -> What {
+    let node = finding.place.as_ref().map_or_else(|| "?".into(), |(host, _)| host.clone());
+    let message = finding.to_string();
+    match finding.kind {
+        FindingKind::Panic => What::Panicked { node, message },
+        FindingKind::ErrorLog => What::ErrorLogged { node, message },
+    }
+}
+
+/// The CPU time that this thread has used, from the kernel's scheduler statistics.
+fn thread_cpu() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split_ascii_whitespace().next().and_then(|field| field.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}

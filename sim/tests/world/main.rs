@@ -1,0 +1,10 @@
+//! The simulated world by itself: sockets, disks, clocks, crashes, and whether runs repeat.
+
+#[cfg(test)]
+mod disks;
+#[cfg(test)]
+mod lab;
+#[cfg(test)]
+mod runs;
+#[cfg(test)]
+mod sockets;
