@@ -37,7 +37,7 @@ pub struct Cluster {
     pub sim: Sim<'static>,
     pub plane: Plane,
     pub nodes: BTreeMap<String, SimHost>,
-    pub client_hosts: Vec<String>,
+    pub client_hosts: Vec<SimHost>,
 }
 
 /// How finely time is cut.
@@ -128,15 +128,15 @@ impl Cluster {
         for (number, indexes) in share_out(plan.users.len(), hosts).into_iter().enumerate() {
             let name = format!("clients-{}", number + 1);
             let host = self.add_host(&name, choices, journal);
-            let users = users.clone();
+            let (users, software) = (users.clone(), host.clone());
             self.sim.host(name.as_str(), move || {
-                let (users, indexes, host) = (users.clone(), indexes.clone(), host.clone());
+                let (users, indexes, host) = (users.clone(), indexes.clone(), software.clone());
                 async move {
                     host.run(|world| users.run(world, indexes)).await;
                     Ok(())
                 }
             });
-            self.client_hosts.push(name);
+            self.client_hosts.push(host);
         }
     }
 
@@ -145,6 +145,16 @@ impl Cluster {
         let host = SimHost::new(name, &self.plane, disk, choices);
         host.boot(SimTime::ZERO);
         host
+    }
+
+    /// Ends the run: what is left of the hosts is dropped without an effect on wires, disks or the
+    /// journal, whatever order tokio drops it in.
+    pub fn dismantle(self) {
+        let now = self.now();
+        let hosts = self.nodes.values().chain(&self.client_hosts);
+        for host in hosts.filter(|host| host.is_alive()) {
+            host.power_off(now);
+        }
     }
 
     /// The simulated time that every host has reached.

@@ -7,6 +7,7 @@ use seriatim_scenarios::history::What;
 use seriatim_scenarios::plan::{Plan, PlannedFault, PlannedTarget};
 
 use crate::cluster::Cluster;
+use crate::host::SimHost;
 use crate::net::NetCounters;
 use crate::recorder::Recorder;
 use crate::time::SimTime;
@@ -165,15 +166,17 @@ impl Fault {
             PlannedTarget::Clients { gateways } => gateways
                 .iter()
                 .flat_map(|gateway| {
-                    cluster.client_hosts.iter().map(|host| (host.clone(), gateway.to_string()))
+                    let hosts = cluster.client_hosts.iter();
+                    hosts.map(|host| (host.name().to_owned(), gateway.to_string()))
                 })
                 .collect(),
             PlannedTarget::Node(node) => {
                 let node = node.to_string();
-                let others = cluster.nodes.keys().chain(&cluster.client_hosts);
+                let others = cluster.nodes.values().chain(&cluster.client_hosts);
                 others
-                    .filter(|other| **other != node)
-                    .map(|other| (node.clone(), other.clone()))
+                    .map(SimHost::name)
+                    .filter(|other| *other != node)
+                    .map(|other| (node.clone(), other.to_owned()))
                     .collect()
             }
         }

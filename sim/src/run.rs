@@ -89,11 +89,7 @@ fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult
         recorder.record(now, told(finding));
     }
     recorder.record(now, What::RunEnded);
-    // What is left of the hosts is dropped without an effect on the wire or the disks.
-    for host in cluster.nodes.values().filter(|host| host.is_alive()) {
-        host.power_off(now);
-    }
-    drop(cluster);
+    cluster.dismantle();
     drop(watch);
     journal.flush()?;
     Ok(RunResult {

@@ -1,0 +1,86 @@
+//! Whole campaigns: the same seeds give the same journals, and promises hold under every fault.
+
+use std::time::Duration;
+
+use seriatim_scenarios::judge::Outcome;
+use seriatim_scenarios::parse;
+use seriatim_sim::campaign::{Campaign, Entry, Outcomes};
+use seriatim_sim::run::RunOptions;
+
+/// Short, with much traffic: at low traffic a scheduler's dice rarely show.
+const EVERY_FAULT: &str = r#"
+question = "Is everything promised kept when all that can fail does?"
+[cluster]
+gateways = 2
+message_nodes = 2
+shards = 2
+workspaces = 2
+[network]
+latency_ms = { min = 1, max = 30, tail = "heavy" }
+[workload]
+users = 30
+channels = 6
+members = { min = 5, max = 15 }
+sends_per_s = 60
+reconnects_per_min = 30
+warm_up_s = 3
+duration_s = 12
+[[fault]]
+kind = "partition"
+target = "gateway:any"
+at_s = { min = 3, max = 5 }
+for_s = { min = 1, max = 4 }
+[[fault]]
+kind = "power_loss"
+target = "messages:any"
+at_s = { min = 4, max = 12 }
+for_s = { min = 1, max = 3 }
+[[fault]]
+kind = "sigkill"
+target = "messages:any"
+at_s = { min = 4, max = 12 }
+for_s = { min = 1, max = 3 }
+[[fault]]
+kind = "sigkill"
+target = "gateway:any"
+at_s = { min = 4, max = 12 }
+for_s = { min = 1, max = 3 }
+[[fault]]
+kind = "reconnect_storm"
+target = "clients"
+at_s = { min = 4, max = 12 }
+[expect]
+converge_within_s = 60
+"#;
+
+fn campaign(jobs: usize, seeds: u64) -> Outcomes {
+    let scenario = parse::scenario("every-fault.toml", EVERY_FAULT).expect("a sound scenario");
+    let entry = Entry { scenario, argument: "every-fault".to_owned() };
+    let options = RunOptions { tick: Duration::from_millis(10), ..RunOptions::default() };
+    let campaign = Campaign { scenarios: vec![entry], first_seed: 1, seeds, jobs, options };
+    campaign.run(|_, _| {}).expect("threads can be had")
+}
+
+#[test]
+fn a_seed_gives_the_same_journal_alone_in_company_and_again() {
+    let alone = campaign(1, 4);
+    assert_eq!(alone.hashes, campaign(4, 4).hashes);
+    assert_eq!(alone.hashes, campaign(1, 4).hashes);
+    let distinct: std::collections::BTreeSet<u128> =
+        alone.hashes.iter().map(|(_, _, hash)| *hash).collect();
+    assert_eq!(distinct.len(), 4, "seeds do not differ");
+}
+
+#[test]
+fn every_guarantee_holds_under_every_fault() {
+    let outcomes = campaign(2, 12);
+    let failures: Vec<_> =
+        outcomes.reports.iter().filter_map(|report| report.first_failure.as_ref()).collect();
+    assert_eq!(outcomes.worst, Outcome::Held, "{failures:#?}");
+    let report = outcomes.reports.first().unwrap();
+    assert!(report.accepted > 0 && report.deliveries > report.accepted, "{report:#?}");
+    for fault in ["partition", "power_loss", "sigkill", "reconnect_storm"] {
+        let bit = report.faults_that_bit.get(fault).copied();
+        assert!(bit > Some(0), "{fault} never bit: {:?}", report.faults_that_bit);
+    }
+}
