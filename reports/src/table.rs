@@ -5,6 +5,7 @@ use crate::report::{Count, RunReport, ScenarioReport};
 /// The report as plain text: table, faults that bit, speed, failures, verdict.
 pub fn render(report: &RunReport) -> String {
     let mut lines = grid(report);
+    lines.push("× real: simulated seconds per CPU second".to_owned());
     lines.push(String::new());
     for scenario in report.scenarios.iter().filter(|scenario| !scenario.faults_that_bit.is_empty())
     {
@@ -49,7 +50,7 @@ fn grid(report: &RunReport) -> Vec<String> {
     let names = report.guarantee_names();
     let mut rows: Vec<Vec<String>> = vec![Vec::new(), Vec::new()];
     // Names of two words take two lines, so that the table fits a terminal.
-    for title in ["scenario", "seeds"].into_iter().chain(names).chain(["expected"]) {
+    for title in ["scenario", "seeds"].into_iter().chain(names).chain(["expected", "×-real"]) {
         let (upper, lower) = title.rsplit_once('-').unwrap_or(("", title));
         if let [first, second, ..] = rows.as_mut_slice() {
             first.push(upper.to_owned());
@@ -60,6 +61,8 @@ fn grid(report: &RunReport) -> Vec<String> {
         let mut row = vec![scenario.name.clone(), scenario.seeds.to_string()];
         row.extend(scenario.guarantees.iter().map(cell));
         row.push(expectations(scenario));
+        let speed = scenario.simulated_s_per_cpu_s();
+        row.push(speed.map_or_else(|| "–".to_owned(), |speed| format!("{speed:.0}")));
         rows.push(row);
     }
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -102,11 +105,12 @@ mod tests {
 
     #[test]
     fn the_table_marks_what_held_and_counts_what_broke() {
-        let expected = "                      dense  no-lost        no         contiguous
-scenario       seeds  order  ack      once  invention  delivery    convergence  hygiene  expected
-─────────────────────────────────────────────────────────────────────────────────────────────────
-steady         20     ✓      ✓        ✓     ✓          ✓           ✓            ✓        ✓
-owner-sigkill  20     ✓      ✗ 3/20   ✓     ✓          ✓           ✓            ✓        ✓
+        let expected = "                      dense  no-lost        no         contiguous                                  ×
+scenario       seeds  order  ack      once  invention  delivery    convergence  hygiene  expected  real
+───────────────────────────────────────────────────────────────────────────────────────────────────────
+steady         20     ✓      ✓        ✓     ✓          ✓           ✓            ✓        ✓         300
+owner-sigkill  20     ✓      ✗ 3/20   ✓     ✓          ✓           ✓            ✓        ✓         300
+× real: simulated seconds per CPU second
 
 faults that bit in owner-sigkill: reset × 9, sigkill messages-1 × 31
 2880 simulated seconds in 9.6 CPU seconds: 300 × real time per core
