@@ -74,6 +74,10 @@ pub const SESSIONS_MAX: usize = 19_500;
 /// Requests that one session may have open. More: rejected as `busy`.
 pub const SESSION_REQUESTS_MAX: usize = 256;
 
+/// Pages of history that one session may have on their way: each may hold [`PAGE_BYTES_MAX`]. More:
+/// rejected as `busy`.
+pub const SESSION_PAGES_MAX: usize = 4;
+
 /// Links between nodes are pinged at this interval.
 pub const LINK_HEARTBEAT: Duration = Duration::from_secs(1);
 

@@ -17,6 +17,8 @@ pub struct Session {
     pub heard_at: MonoTime,
     /// Requests without a reply.
     pub requests: usize,
+    /// Those of them that are for a page of history.
+    pub pages: usize,
     pub queue: SendQueue,
 }
 
@@ -60,7 +62,13 @@ pub enum Offer {
 
 impl Session {
     pub fn new(now: MonoTime) -> Self {
-        Self { phase: Phase::Greeting, heard_at: now, requests: 0, queue: SendQueue::default() }
+        Self {
+            phase: Phase::Greeting,
+            heard_at: now,
+            requests: 0,
+            pages: 0,
+            queue: SendQueue::default(),
+        }
     }
 
     pub fn user(&self) -> Option<&UserKey> {

@@ -4,7 +4,9 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use seriatim_engine::ids::ConnectionId;
-use seriatim_engine::limits::{CLIENT_FRAME_BYTES_MAX, SESSION_STALL_TIMEOUT};
+use seriatim_engine::limits::{
+    CLIENT_FRAME_BYTES_MAX, SESSION_QUEUE_BYTES_MAX, SESSION_STALL_TIMEOUT,
+};
 use seriatim_engine::websocket::{
     Decoder, Message, Opcode, ProtocolError, Role, encode_close, encode_frame,
 };
@@ -12,7 +14,7 @@ use seriatim_world::{BoxStream, World};
 
 use crate::gateway::Arrival;
 use crate::outbox::Outbox;
-use crate::pump::{Progress, Pump};
+use crate::pump::{Progress, Pump, PumpLimits};
 
 /// Serves a connection whose handshake is done. `unread` came behind the handshake.
 pub(crate) async fn run(
@@ -33,7 +35,11 @@ pub(crate) async fn run(
         decoder: Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX),
         outbox: outbox.clone(),
     };
-    let mut pump = Pump::new(stream, outbox, world.clock.clone(), SESSION_STALL_TIMEOUT);
+    let limits = PumpLimits {
+        stall_timeout: SESSION_STALL_TIMEOUT,
+        read_pause_bytes: 2 * SESSION_QUEUE_BYTES_MAX,
+    };
+    let mut pump = Pump::new(stream, outbox, world.clock.clone(), limits);
     let reason = served.serve(&mut pump, unread).await;
     tracing::debug!(connection = connection.0, ?reason, "connection ended");
     // The gateway may be gone, if the node is stopping.

@@ -23,7 +23,7 @@ use crate::config::LinkAddress;
 use crate::gateway::Arrival as GatewayArrival;
 use crate::messages::Arrival as OwnerArrival;
 use crate::outbox::Outbox;
-use crate::pump::{Progress, Pump};
+use crate::pump::{Progress, Pump, PumpLimits};
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,9 @@ impl Link {
     fn new(world: &World, stream: BoxStream, outbox: Outbox) -> Self {
         let clock = world.clock.clone();
         let heard_at = clock.mono_now();
-        let pump = Pump::new(stream, outbox, clock.clone(), LINK_TIMEOUT);
+        // Both ends go on reading while they wait to write, or they could wait for each other.
+        let limits = PumpLimits { stall_timeout: LINK_TIMEOUT, read_pause_bytes: usize::MAX };
+        let pump = Pump::new(stream, outbox, clock.clone(), limits);
         Self { pump, frames: Frames::default(), clock, heard_at }
     }
 

@@ -24,7 +24,17 @@ pub(crate) struct Pump {
     writing: Bytes,
     /// Runs while the stream takes no byte.
     stall: Option<BoxFuture<'static, ()>>,
-    stall_timeout: Duration,
+    limits: PumpLimits,
+}
+
+/// What a peer may make us wait for and hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PumpLimits {
+    /// How long the stream may take no byte while some wait.
+    pub(crate) stall_timeout: Duration,
+    /// While more bytes are queued, nothing is read: a peer that asks and asks without reading the
+    /// answers is stopped by its own socket.
+    pub(crate) read_pause_bytes: usize,
 }
 
 /// Why [`Pump::read`] returned.
@@ -41,14 +51,13 @@ pub(crate) enum Progress {
 }
 
 impl Pump {
-    /// `stall_timeout`: how long the stream may take no byte while some wait.
     pub(crate) fn new(
         stream: BoxStream,
         outbox: Outbox,
         clock: Arc<dyn Clock>,
-        stall_timeout: Duration,
+        limits: PumpLimits,
     ) -> Self {
-        Self { stream, outbox, clock, writing: Bytes::new(), stall: None, stall_timeout }
+        Self { stream, outbox, clock, writing: Bytes::new(), stall: None, limits }
     }
 
     /// Writes what is queued and reads more into `buffer`. May be dropped and called again.
@@ -69,6 +78,10 @@ impl Pump {
         }
         if let Some(bytes) = self.outbox.take_short() {
             return Poll::Ready(Ok(Progress::Short(bytes)));
+        }
+        if self.outbox.bytes() > self.limits.read_pause_bytes {
+            // The stream's readiness to be written wakes the task.
+            return Poll::Pending;
         }
         let mut scratch = [std::mem::MaybeUninit::uninit(); READ_BYTES_MAX];
         let mut scratch = ReadBuf::uninit(&mut scratch);
@@ -106,7 +119,7 @@ impl Pump {
 
     fn poll_stall(&mut self, context: &mut Context<'_>) -> io::Result<Poll<Progress>> {
         let stall = self.stall.get_or_insert_with(|| {
-            self.clock.sleep_until(self.clock.mono_now() + self.stall_timeout)
+            self.clock.sleep_until(self.clock.mono_now() + self.limits.stall_timeout)
         });
         match stall.as_mut().poll(context) {
             Poll::Ready(()) => {

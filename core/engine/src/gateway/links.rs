@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Channel, Effect, Gateway, Pending};
+use super::{Channel, Effect, Gateway, Pending, Request};
 use crate::frame::{ChannelStatus, GoodbyeCode, LogFrame, RejectCode, Resume, ServerFrame};
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey};
 use crate::limits::HEARTBEAT;
@@ -48,9 +48,9 @@ impl Gateway {
             match pending {
                 // Asked again when the link is up.
                 Pending::Open { .. } | Pending::Reopen { .. } => {}
-                Pending::Request { connection, reply_to, .. } => {
-                    self.answered(connection);
-                    self.reject_unavailable(connection, reply_to, effects);
+                Pending::Request(request) => {
+                    self.answered(&request);
+                    self.reject_unavailable(&request, effects);
                 }
                 Pending::CatchUp { channel, after } => self.stop_reading(&channel, after),
             }
@@ -77,12 +77,13 @@ impl Gateway {
                         );
                     }
                 }
-                Some(Pending::Request { .. } | Pending::CatchUp { .. }) | None => {}
+                Some(Pending::Request(_) | Pending::CatchUp { .. }) | None => {}
             },
             FromOwner::Head { channel, head } => self.head(&channel, head, effects),
             FromOwner::Entries { channel, entries } => self.publish(&channel, &entries, effects),
             FromOwner::Accepted { ticket, seq, at, duplicate } => {
-                if let Some((connection, reply_to, channel)) = self.take_request(ticket) {
+                if let Some(request) = self.take_request(ticket) {
+                    let Request { connection, reply_to, channel, .. } = request;
                     let frame =
                         ServerFrame::Accepted { reply_to, channel, seq, at_ms: at, duplicate };
                     self.send(connection, &frame, effects);
@@ -95,8 +96,9 @@ impl Gateway {
                 Some(Pending::CatchUp { channel, after }) => {
                     self.page(&channel, after, &entries, head, effects);
                 }
-                Some(Pending::Request { connection, reply_to, channel }) => {
-                    self.answered(connection);
+                Some(Pending::Request(request)) => {
+                    self.answered(&request);
+                    let Request { connection, reply_to, channel, .. } = request;
                     let more = entries.last().is_some_and(|last| last.seq < head);
                     let messages =
                         entries.iter().map(|one| LogFrame::new(channel.clone(), one)).collect();
@@ -199,16 +201,16 @@ impl Gateway {
         message: String,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some((connection, reply_to, _)) = self.take_request(ticket) {
-            self.reject(connection, Some(reply_to), code, message, effects);
+        if let Some(request) = self.take_request(ticket) {
+            self.reject(request.connection, Some(request.reply_to), code, message, effects);
         }
     }
 
-    fn take_request(&mut self, ticket: Ticket) -> Option<(ConnectionId, u64, ChannelId)> {
+    fn take_request(&mut self, ticket: Ticket) -> Option<Request> {
         match self.take_pending(ticket)? {
-            Pending::Request { connection, reply_to, channel } => {
-                self.answered(connection);
-                Some((connection, reply_to, channel))
+            Pending::Request(request) => {
+                self.answered(&request);
+                Some(request)
             }
             Pending::CatchUp { channel, after } => {
                 self.stop_reading(&channel, after);

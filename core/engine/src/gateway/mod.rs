@@ -136,15 +136,21 @@ enum Pending {
     Reopen {
         user: UserKey,
     },
-    Request {
-        connection: ConnectionId,
-        reply_to: u64,
-        channel: ChannelId,
-    },
+    Request(Request),
     CatchUp {
         channel: ChannelKey,
         after: SeqNo,
     },
+}
+
+/// A client's request that its owner has to answer.
+#[derive(Debug)]
+struct Request {
+    connection: ConnectionId,
+    reply_to: u64,
+    channel: ChannelId,
+    /// It asks for a page of history.
+    page: bool,
 }
 
 impl Gateway {

@@ -3,17 +3,23 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Effect, Gateway, Pending};
+use super::{Effect, Gateway, Pending, Request};
 use crate::frame::{ClientFrame, GoodbyeCode, RejectCode, Resume, ServerFrame};
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserKey};
 use crate::limits::{
-    HELLO_TIMEOUT, PAGE_ENTRIES_MAX, RESUME_CHANNELS_MAX, SESSION_IDLE_TIMEOUT,
+    HELLO_TIMEOUT, PAGE_ENTRIES_MAX, RESUME_CHANNELS_MAX, SESSION_IDLE_TIMEOUT, SESSION_PAGES_MAX,
     SESSION_REQUESTS_MAX, SESSIONS_MAX,
 };
-use crate::link::ToOwner;
+use crate::link::{Ticket, ToOwner};
 use crate::placement::scatter;
 use crate::session::{Phase, Session};
 use crate::time::{MonoTime, WallTime};
+
+/// What to ask an owner, once it has a ticket.
+enum Ask {
+    Write(Box<dyn FnOnce(Ticket) -> ToOwner>),
+    Page(Box<dyn FnOnce(Ticket) -> ToOwner>),
+}
 
 /// Reconnections after a drain are spread over so many milliseconds.
 const DRAIN_SPREAD_MS: u64 = 5_000;
@@ -125,80 +131,84 @@ impl Gateway {
             channel: channel.clone(),
         };
         let sender = user.user.clone();
-        let (reply_to, channel, frame): (_, _, Box<dyn FnOnce(_) -> ToOwner>) = match frame {
+        let (reply_to, channel, frame): (_, _, Ask) = match frame {
             ClientFrame::Send { id, channel, nonce, body } => {
                 let key = key(&channel);
                 let submit =
                     move |ticket| ToOwner::Submit { ticket, channel: key, sender, nonce, body };
-                (id, channel, Box::new(submit))
+                (id, channel, Ask::Write(Box::new(submit)))
             }
             ClientFrame::Join { id, channel } => {
                 let key = key(&channel);
                 let join = move |ticket| ToOwner::Join { ticket, channel: key, user: sender };
-                (id, channel, Box::new(join))
+                (id, channel, Ask::Write(Box::new(join)))
             }
             ClientFrame::History { id, channel, after, limit } => {
-                let (channel_key, reader) = (key(&channel), Some(sender));
+                let (key, reader) = (key(&channel), Some(sender));
                 let most = u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX);
                 let entries_max = limit.unwrap_or(most);
                 let read = move |ticket| ToOwner::Read {
                     ticket,
-                    channel: channel_key,
+                    channel: key,
                     reader,
                     after,
                     entries_max,
                 };
-                (id, channel, Box::new(read))
+                (id, channel, Ask::Page(Box::new(read)))
             }
             ClientFrame::Hello { .. } | ClientFrame::Ping => {
                 unreachable!("handled before the session's phase was looked at")
             }
         };
         let shard = self.shard_of(&user.workspace);
-        self.forward(connection, shard, reply_to, channel, frame, effects);
+        let page = matches!(frame, Ask::Page(_));
+        let (Ask::Write(frame) | Ask::Page(frame)) = frame;
+        let request = Request { connection, reply_to, channel, page };
+        self.forward(shard, request, frame, effects);
     }
 
     fn forward(
         &mut self,
-        connection: ConnectionId,
         shard: ShardId,
-        reply_to: u64,
-        channel: ChannelId,
-        frame: Box<dyn FnOnce(crate::link::Ticket) -> ToOwner>,
+        request: Request,
+        frame: Box<dyn FnOnce(Ticket) -> ToOwner>,
         effects: &mut Vec<Effect>,
     ) {
+        let (connection, reply_to) = (request.connection, request.reply_to);
         let Some(session) = self.sessions.get_mut(&connection) else { return };
-        if session.requests >= SESSION_REQUESTS_MAX {
-            let message = format!("{SESSION_REQUESTS_MAX} requests wait for their reply already");
+        let pages_full = request.page && session.pages >= SESSION_PAGES_MAX;
+        if session.requests >= SESSION_REQUESTS_MAX || pages_full {
+            let message = format!(
+                "{SESSION_REQUESTS_MAX} requests, or {SESSION_PAGES_MAX} for history, wait for \
+                 their reply already"
+            );
             self.reject(connection, Some(reply_to), RejectCode::Busy, message, effects);
             return;
         }
-        session.requests += 1;
-        let pending = Pending::Request { connection, reply_to, channel };
-        if self.ask(shard, pending, frame, effects).is_none() {
-            self.answered(connection);
-            self.reject_unavailable(connection, reply_to, effects);
+        if !self.links_up.contains(&shard) {
+            self.reject_unavailable(&request, effects);
+            return;
         }
+        session.requests += 1;
+        session.pages += usize::from(request.page);
+        self.ask(shard, Pending::Request(request), frame, effects);
     }
 
     /// A request got its reply.
-    pub(super) fn answered(&mut self, connection: ConnectionId) {
-        if let Some(session) = self.sessions.get_mut(&connection) {
+    pub(super) fn answered(&mut self, request: &Request) {
+        if let Some(session) = self.sessions.get_mut(&request.connection) {
             assert!(session.requests > 0, "a reply to no request");
             session.requests -= 1;
+            session.pages -= usize::from(request.page);
         }
     }
 
-    pub(super) fn reject_unavailable(
-        &mut self,
-        connection: ConnectionId,
-        reply_to: u64,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn reject_unavailable(&mut self, request: &Request, effects: &mut Vec<Effect>) {
         let message = "the channel's owner can't be reached; whether it happened is unknown: \
                        send it again with the same nonce"
             .to_owned();
-        self.reject(connection, Some(reply_to), RejectCode::Unavailable, message, effects);
+        let (connection, reply_to) = (request.connection, Some(request.reply_to));
+        self.reject(connection, reply_to, RejectCode::Unavailable, message, effects);
     }
 
     pub(super) fn tick(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {

@@ -7,7 +7,9 @@ use super::*;
 use crate::entry::{Content, Entry};
 use crate::frame::{ChannelStatus, LogFrame};
 use crate::ids::{Nonce, UserId};
-use crate::limits::{HELLO_TIMEOUT, SESSION_IDLE_TIMEOUT, SESSION_QUEUE_BYTES_MAX};
+use crate::limits::{
+    HELLO_TIMEOUT, SESSION_IDLE_TIMEOUT, SESSION_PAGES_MAX, SESSION_QUEUE_BYTES_MAX,
+};
 use crate::link::OpenedChannel;
 use crate::token::Claims;
 use crate::websocket::{Decoder, Message, Role};
@@ -319,6 +321,25 @@ fn a_bad_frame_is_rejected_and_the_session_goes_on() {
         [ServerFrame::Rejected { reply_to: Some(3), code: RejectCode::BadFrame, .. }]
     ));
     assert_eq!(frames(&gateway.say(r#"{"type":"ping"}"#), ADA), [ServerFrame::Pong]);
+}
+
+#[test]
+fn a_session_may_wait_for_a_few_pages_of_history_only() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 5);
+    let history = r#"{"type":"history","id":1,"channel":"general"}"#;
+    let mut tickets = Vec::new();
+    for _ in 0..SESSION_PAGES_MAX {
+        let (ticket, _) = read(&gateway.say(history)).expect("passed on");
+        tickets.push(ticket);
+    }
+    let effects = gateway.say(history);
+    assert!(matches!(
+        frames(&effects, ADA).as_slice(),
+        [ServerFrame::Rejected { code: RejectCode::Busy, retry_after_ms: Some(_), .. }]
+    ));
+    gateway.answer(tickets[0], entries([1]), 5);
+    assert!(read(&gateway.say(history)).is_some());
 }
 
 #[test]
