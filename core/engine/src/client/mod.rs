@@ -144,6 +144,8 @@ pub struct Client {
     /// By request id, and so in the order in which they were first made.
     outstanding: BTreeMap<u64, Outstanding>,
     fills: BTreeMap<u64, ChannelId>,
+    /// A page to fill a gap was refused for a while: when to ask again.
+    refill_at: Option<MonoTime>,
     last_id: u64,
     heard_at: MonoTime,
     said_at: MonoTime,
@@ -200,6 +202,7 @@ impl Client {
             channels: BTreeMap::new(),
             outstanding: BTreeMap::new(),
             fills: BTreeMap::new(),
+            refill_at: None,
             last_id: 0,
             heard_at: now,
             said_at: now,
@@ -230,7 +233,8 @@ impl Client {
             Phase::Live { .. } => {
                 let alive = (self.said_at + HEARTBEAT).min(self.heard_at + CLIENT_SILENCE_MAX);
                 let due = self.outstanding.values().map(|one| one.due).min();
-                Some(due.map_or(alive, |due| due.min(alive)))
+                let first = due.into_iter().chain(self.refill_at).min();
+                Some(first.map_or(alive, |first| first.min(alive)))
             }
             Phase::Ended => None,
         }
@@ -382,18 +386,25 @@ impl Client {
             if view.take(entry, &mut due).is_err() {
                 return self.reconnect(now, effects);
             }
-            let (ask, after) = (view.should_fill(), view.last());
             for entry in due.drain(..) {
                 let channel = channel.clone();
                 effects.push(Effect::Emit(ClientEvent::Delivered { channel, entry }));
             }
-            if ask {
-                self.last_id += 1;
-                self.fills.insert(self.last_id, channel.clone());
-                let id = self.last_id;
-                self.say(now, ClientFrame::History { id, channel, after, limit: None }, effects);
-            }
+            self.fill(now, &channel, effects);
         }
+    }
+
+    /// Asks for what is missing before entries that came early, unless that is on its way.
+    fn fill(&mut self, now: MonoTime, channel: &ChannelId, effects: &mut Vec<Effect>) {
+        let Some(view) = self.channels.get_mut(channel) else { return };
+        if !view.should_fill() {
+            return;
+        }
+        let after = view.last();
+        self.last_id += 1;
+        let (id, channel) = (self.last_id, channel.clone());
+        self.fills.insert(id, channel.clone());
+        self.say(now, ClientFrame::History { id, channel, after, limit: None }, effects);
     }
 
     fn rejected(
@@ -410,6 +421,10 @@ impl Client {
             self.fills.remove(&reply_to).and_then(|channel| self.channels.get_mut(&channel))
         {
             view.filled();
+            if code.is_retryable() {
+                let after = retry_after_ms.unwrap_or(RETRY_AFTER_MS);
+                self.refill_at = Some(now + Duration::from_millis(after));
+            }
         }
         if code.is_retryable() {
             if let Some(one) = self.outstanding.get_mut(&reply_to) {
@@ -458,6 +473,13 @@ impl Client {
         for frame in frames {
             self.say(now, frame, effects);
         }
+        if self.refill_at.is_some_and(|at| at <= now) {
+            self.refill_at = None;
+            let channels: Vec<ChannelId> = self.channels.keys().cloned().collect();
+            for channel in channels {
+                self.fill(now, &channel, effects);
+            }
+        }
         if self.said_at + HEARTBEAT <= now {
             self.say(now, ClientFrame::Ping, effects);
         }
@@ -497,6 +519,7 @@ impl Client {
             view.filled();
         }
         self.fills.clear();
+        self.refill_at = None;
         if let Phase::Live { session } = &self.phase {
             effects.push(Effect::Emit(ClientEvent::Closed { session: session.clone() }));
         }

@@ -154,6 +154,23 @@ fn the_next_session_resumes_after_what_was_delivered_not_after_what_arrived() {
 }
 
 #[test]
+fn a_page_refused_for_a_while_is_asked_for_again() {
+    let mut client = live();
+    let history = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::Send(ClientFrame::History { id, after, .. }) => Some((*id, *after)),
+            Effect::Send(_) | Effect::Connect { .. } | Effect::Disconnect | Effect::Emit(_) => None,
+        })
+    };
+    let effects = client.feed(at(1), Input::Frame(message(13)));
+    let (id, after) = history(&effects).unwrap();
+    assert_eq!(after, SeqNo(10));
+    client.feed(at(2), Input::Frame(unavailable(id)));
+    assert_eq!(client.next_deadline(), Some(at(502)));
+    assert!(history(&client.feed(at(502), Input::Tick)).is_some());
+}
+
+#[test]
 fn repeats_are_not_delivered_twice() {
     let mut client = live();
     client.feed(at(1), Input::Frame(message(11)));
