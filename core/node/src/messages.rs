@@ -38,6 +38,7 @@ const REOPEN_DELAY: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// [`StoreError::Corrupt`]: serving what is left would break promises; the data needs a person.
+/// [`StoreError::Fenced`]: somebody else is the shard's writer.
 pub(crate) async fn run(
     world: World,
     shard: ShardId,
@@ -47,12 +48,10 @@ pub(crate) async fn run(
     loop {
         match serve(&world, shard, &options, &mut inbox).await {
             Ok(()) => return Ok(()),
-            Err(error @ StoreError::Corrupt { .. }) => return Err(error),
-            Err(
-                error @ (StoreError::Fenced { .. }
-                | StoreError::Failed { .. }
-                | StoreError::Poisoned),
-            ) => {
+            Err(error @ (StoreError::Corrupt { .. } | StoreError::Fenced { .. })) => {
+                return Err(error);
+            }
+            Err(error @ (StoreError::Failed { .. } | StoreError::Poisoned)) => {
                 tracing::warn!(shard = shard.0, %error, "the store failed, opening it again");
             }
         }
