@@ -1,0 +1,16 @@
+//! Tests of the server program as it ships: real processes, sockets and files.
+
+#[cfg(test)]
+mod kill_loop;
+#[cfg(test)]
+mod misbehaviour;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod roles;
+#[cfg(test)]
+mod strict_client;
+#[cfg(test)]
+mod third_party_clients;
+#[cfg(test)]
+mod user;
