@@ -195,7 +195,7 @@ pub(crate) mod fixture {
     /// One scenario that held and one that did not, with texts that need escaping.
     pub(crate) fn report() -> RunReport {
         let mut broken = scenario("owner-sigkill", "Is it <still> there & \"once\"?", 30.0);
-        broken.guarantees[1] = Count { name: "no-lost-ack".to_owned(), held: 17, broken: 3 };
+        broken.guarantees[3] = Count { name: "no-lost-ack".to_owned(), held: 17, broken: 3 };
         broken.faults_that_bit =
             [("sigkill messages-1".to_owned(), 31), ("reset".to_owned(), 9)].into();
         broken.first_failure = Some(Failure {

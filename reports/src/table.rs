@@ -105,11 +105,11 @@ mod tests {
 
     #[test]
     fn the_table_marks_what_held_and_counts_what_broke() {
-        let expected = "                      dense  no-lost        no         contiguous                                  ×
-scenario       seeds  order  ack      once  invention  delivery    convergence  hygiene  expected  real
-───────────────────────────────────────────────────────────────────────────────────────────────────────
-steady         20     ✓      ✓        ✓     ✓          ✓           ✓            ✓        ✓         300
-owner-sigkill  20     ✓      ✗ 3/20   ✓     ✓          ✓           ✓            ✓        ✓         300
+        let expected = "                      dense  real-time  sender  no-lost        no         contiguous                                  ×
+scenario       seeds  order  order      order   ack      once  invention  delivery    convergence  hygiene  expected  real
+──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+steady         20     ✓      ✓          ✓       ✓        ✓     ✓          ✓           ✓            ✓        ✓         300
+owner-sigkill  20     ✓      ✓          ✓       ✗ 3/20   ✓     ✓          ✓           ✓            ✓        ✓         300
 × real: simulated seconds per CPU second
 
 faults that bit in owner-sigkill: reset × 9, sigkill messages-1 × 31

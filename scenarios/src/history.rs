@@ -76,6 +76,13 @@ pub enum What {
         client: ClientIndex,
         channel: ChannelKey,
     },
+    /// A send went out on a session, for the first time or again.
+    Sent {
+        client: ClientIndex,
+        session: Arc<str>,
+        channel: ChannelKey,
+        nonce: Nonce,
+    },
     /// The client learnt that its send, or without a nonce its join, is in the log.
     Accepted {
         client: ClientIndex,
@@ -176,6 +183,7 @@ impl What {
         match self {
             Self::Invoked { channel, .. }
             | Self::JoinInvoked { channel, .. }
+            | Self::Sent { channel, .. }
             | Self::Accepted { channel, .. }
             | Self::Rejected { channel, .. }
             | Self::SessionChannel { channel, .. }
@@ -247,6 +255,9 @@ impl fmt::Display for What {
                 write!(f, "{client} sends to {channel}: nonce {nonce}, {} bytes", body.len())
             }
             Self::JoinInvoked { client, channel } => write!(f, "{client} joins {channel}"),
+            Self::Sent { client, session, channel, nonce } => {
+                write!(f, "{client} transmits nonce {nonce} to {channel} on {session}")
+            }
             Self::Accepted { client, channel, nonce, seq, duplicate } => {
                 let again = if *duplicate { " (duplicate)" } else { "" };
                 write!(f, "{client} told: {channel} #{seq} is its {}{again}", reference(nonce))

@@ -133,7 +133,8 @@ impl State {
             What::ClientDown { client } | What::ClientStopped { client } => {
                 self.clients.remove(client);
             }
-            What::Stored { .. }
+            What::Sent { .. }
+            | What::Stored { .. }
             | What::AuditDone
             | What::FaultBegan { .. }
             | What::FaultHealed { .. }
@@ -177,6 +178,9 @@ impl<'a> JournalLine<'a> {
                 line("invoked", Some(*client), None, Some(nonce.as_str()))
             }
             What::JoinInvoked { client, .. } => line("join-invoked", Some(*client), None, None),
+            What::Sent { client, nonce, .. } => {
+                line("sent", Some(*client), None, Some(nonce.as_str()))
+            }
             What::Accepted { client, seq, nonce, .. } => {
                 let nonce = nonce.as_ref().map(|nonce| nonce.as_str());
                 line("accepted", Some(*client), Some(*seq), nonce)
@@ -255,6 +259,12 @@ impl Listener {
                 let session = self.session.clone();
                 What::SessionOpened { client, session, gateway, channels }
             }
+            ClientEvent::Sent { channel, nonce } => What::Sent {
+                client,
+                session: self.session.clone(),
+                channel: self.key(channel),
+                nonce,
+            },
             ClientEvent::Channel(status) => What::SessionChannel {
                 client,
                 session: self.session.clone(),

@@ -66,7 +66,8 @@ impl Seen {
             ClientEvent::Rejected { message, .. } | ClientEvent::Ended { message } => {
                 self.refused.push(message);
             }
-            ClientEvent::Channel(_)
+            ClientEvent::Sent { .. }
+            | ClientEvent::Channel(_)
             | ClientEvent::Received { .. }
             | ClientEvent::CaughtUp { .. } => {}
         }

@@ -37,6 +37,7 @@ impl Attendance {
             }
             What::Invoked { .. }
             | What::JoinInvoked { .. }
+            | What::Sent { .. }
             | What::Accepted { .. }
             | What::Rejected { .. }
             | What::SessionChannel { .. }

@@ -107,6 +107,7 @@ impl Guarantee for Convergence {
             What::AuditDone => self.audited = true,
             What::Invoked { .. }
             | What::JoinInvoked { .. }
+            | What::Sent { .. }
             | What::Accepted { .. }
             | What::Rejected { .. }
             | What::SessionOpened { .. }

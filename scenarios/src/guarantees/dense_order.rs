@@ -125,6 +125,7 @@ impl Guarantee for DenseOrder {
             }
             What::Invoked { .. }
             | What::JoinInvoked { .. }
+            | What::Sent { .. }
             | What::Rejected { .. }
             | What::SessionOpened { .. }
             | What::SessionChannel { .. }

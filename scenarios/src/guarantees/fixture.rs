@@ -37,6 +37,7 @@ pub(crate) fn healthy() -> History {
         delivered(0, joined(2, 1)),
         opened(2, "z", &[]),
         invoked(0, "n1", "hello"),
+        sent(0, "a", "n1"),
         received(0, "a", hello()),
         accepted(0, "n1", 3),
         delivered(0, hello()),
@@ -46,12 +47,14 @@ pub(crate) fn healthy() -> History {
         closed(1, "b"),
         invoked(1, "n3", "lost"),
         invoked(0, "n2", "more"),
+        sent(0, "a", "n2"),
         received(0, "a", more()),
         delivered(0, more()),
         What::FaultHealed { name: "sigkill gateway-1".into() },
         opened(1, "c", &[3]),
         received(1, "c", more()),
         delivered(1, more()),
+        sent(0, "a", "n2"),
         duplicate(0, "n2", 4),
         What::FaultsOver,
         What::Converged,
@@ -160,6 +163,11 @@ pub(crate) fn invoked(client: u32, text: &str, body: &str) -> What {
 
 pub(crate) fn join_invoked(client: u32) -> What {
     What::JoinInvoked { client: ClientIndex(client), channel: channel() }
+}
+
+pub(crate) fn sent(client: u32, session: &str, text: &str) -> What {
+    let (client, channel) = (ClientIndex(client), channel());
+    What::Sent { client, session: session.into(), channel, nonce: nonce(text) }
 }
 
 pub(crate) fn accepted(client: u32, text: &str, seq: u64) -> What {

@@ -22,7 +22,9 @@ mod no_lost_ack;
 mod once;
 mod positions;
 mod ranges;
+mod real_time_order;
 mod seen;
+mod sender_order;
 
 pub use contiguous_delivery::ContiguousDelivery;
 pub use convergence::Convergence;
@@ -32,12 +34,16 @@ pub use no_invention::NoInvention;
 pub use no_lost_ack::NoLostAck;
 pub use once::Once;
 pub(crate) use positions::Positions;
+pub use real_time_order::RealTimeOrder;
 pub(crate) use seen::Recognizer;
 pub use seen::{ChannelNumber, Seen};
+pub use sender_order::SenderOrder;
 
 /// The names of the guarantees, in the order in which they are told everywhere.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 9] = [
     DenseOrder::NAME,
+    RealTimeOrder::NAME,
+    SenderOrder::NAME,
     NoLostAck::NAME,
     Once::NAME,
     NoInvention::NAME,
@@ -56,6 +62,8 @@ const WITNESS_MAX: usize = 10;
 pub fn all(roster: &Roster, converge_within: Duration) -> Vec<Box<dyn Guarantee>> {
     vec![
         Box::new(DenseOrder::new(roster.clone())),
+        Box::new(RealTimeOrder::new(roster.clone())),
+        Box::new(SenderOrder::default()),
         Box::new(NoLostAck::new(roster.clone())),
         Box::new(Once::new(roster.clone())),
         Box::new(NoInvention::new(roster.clone())),

@@ -83,6 +83,7 @@ impl Guarantee for Once {
             What::Accepted { nonce: None, .. }
             | What::Invoked { .. }
             | What::JoinInvoked { .. }
+            | What::Sent { .. }
             | What::Rejected { .. }
             | What::SessionOpened { .. }
             | What::SessionChannel { .. }

@@ -76,6 +76,11 @@ pub enum ClientEvent {
         gateway: usize,
         channels: Vec<ChannelStatus>,
     },
+    /// A send went out on the session, for the first time or again. For tracing and for checkers.
+    Sent {
+        channel: ChannelId,
+        nonce: Nonce,
+    },
     /// The user became a member of a channel during the session.
     Channel(ChannelStatus),
     /// An entry arrived, in whatever order. For tracing and for checkers.
@@ -487,7 +492,13 @@ impl Client {
 
     fn say(&mut self, now: MonoTime, frame: ClientFrame, effects: &mut Vec<Effect>) {
         self.said_at = now;
+        let sent = if let ClientFrame::Send { channel, nonce, .. } = &frame {
+            Some(ClientEvent::Sent { channel: channel.clone(), nonce: nonce.clone() })
+        } else {
+            None
+        };
         effects.push(Effect::Send(frame));
+        effects.extend(sent.map(Effect::Emit));
     }
 
     fn reconnect(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {

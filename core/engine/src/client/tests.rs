@@ -86,6 +86,17 @@ fn sent_nonces(effects: &[Effect]) -> Vec<&str> {
         .collect()
 }
 
+/// The nonces of the sends that the application is told of.
+fn told_sent(effects: &[Effect]) -> Vec<&str> {
+    effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Emit(ClientEvent::Sent { nonce, .. }) => Some(nonce.as_str()),
+            Effect::Emit(_) | Effect::Send(_) | Effect::Connect { .. } | Effect::Disconnect => None,
+        })
+        .collect()
+}
+
 fn delivered(effects: &[Effect]) -> Vec<u64> {
     effects
         .iter()
@@ -106,6 +117,20 @@ fn a_send_without_a_reply_goes_out_again_on_the_next_session_in_order() {
     assert!(matches!(client.feed(due, Input::Tick).as_slice(), [Effect::Connect { .. }]));
     client.feed(due, Input::Connected);
     assert_eq!(sent_nonces(&client.feed(due, Input::Frame(welcome(10)))), ["a", "b"]);
+}
+
+#[test]
+fn the_application_is_told_of_each_time_that_a_send_goes_out() {
+    let mut client = new();
+    assert_eq!(told_sent(&client.feed(at(0), send("early"))), [""; 0]);
+    client.feed(at(0), Input::Tick);
+    client.feed(at(0), Input::Connected);
+    assert_eq!(told_sent(&client.feed(at(0), Input::Frame(welcome(10)))), ["early"]);
+    assert_eq!(told_sent(&client.feed(at(1), send("a"))), ["a"]);
+    client.feed(at(2), Input::Frame(unavailable(1)));
+    assert_eq!(told_sent(&client.feed(at(502), Input::Tick)), ["early"]);
+    let join = Input::Command(Command::Join { channel: channel() });
+    assert_eq!(told_sent(&client.feed(at(503), join)), [""; 0]);
 }
 
 #[test]
