@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::{Content, Entry};
 use crate::ids::{ChannelId, Nonce, SeqNo, UserId, WorkspaceId};
+use crate::limits::FRAME_ERROR_BYTES_MAX;
 use crate::time::WallTime;
 
 /// What a client sends.
@@ -242,7 +243,20 @@ impl LogFrame {
 pub struct FrameError {
     /// The request's `id`, where one could be read.
     pub id: Option<u64>,
+    /// At most [`FRAME_ERROR_BYTES_MAX`] bytes.
     pub message: String,
+}
+
+impl FrameError {
+    fn new(id: Option<u64>, error: &serde_json::Error) -> Self {
+        const CUT: char = '…';
+        let mut message = error.to_string();
+        if message.len() > FRAME_ERROR_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(FRAME_ERROR_BYTES_MAX - CUT.len_utf8()));
+            message.push(CUT);
+        }
+        Self { id, message }
+    }
 }
 
 impl ClientFrame {
@@ -255,9 +269,9 @@ impl ClientFrame {
         struct OnlyId {
             id: Option<u64>,
         }
-        serde_json::from_slice(text).map_err(|error| FrameError {
-            id: serde_json::from_slice::<OnlyId>(text).ok().and_then(|only| only.id),
-            message: error.to_string(),
+        serde_json::from_slice(text).map_err(|error| {
+            let id = serde_json::from_slice::<OnlyId>(text).ok().and_then(|only| only.id);
+            FrameError::new(id, &error)
         })
     }
 
@@ -272,8 +286,7 @@ impl ServerFrame {
     /// # Errors
     /// As [`ClientFrame::parse`].
     pub fn parse(text: &[u8]) -> Result<Self, FrameError> {
-        serde_json::from_slice(text)
-            .map_err(|error| FrameError { id: None, message: error.to_string() })
+        serde_json::from_slice(text).map_err(|error| FrameError::new(None, &error))
     }
 
     pub fn to_json(&self) -> Vec<u8> {
@@ -328,5 +341,18 @@ mod tests {
         assert_eq!(ClientFrame::parse(b"{").unwrap_err().id, None);
         let unknown = ClientFrame::parse(br#"{"type":"dance"}"#).unwrap_err();
         assert!(unknown.message.contains("unknown variant"), "{}", unknown.message);
+    }
+
+    #[test]
+    fn a_bad_frame_is_not_sent_back_many_times_its_size() {
+        // The parser shows this character as `\u{7f}`.
+        let long = "\u{7f}".repeat(60_000);
+        let text = format!(r#"{{"type":"join","channel":"general","id":"{long}"}}"#);
+        let error = ClientFrame::parse(text.as_bytes()).unwrap_err();
+        assert!(error.message.len() <= FRAME_ERROR_BYTES_MAX, "{} bytes", error.message.len());
+        assert!(error.message.starts_with("invalid type: string"), "{}", error.message);
+        let unknown = format!(r#"{{"type":"{}"}}"#, "é".repeat(30_000));
+        let error = ClientFrame::parse(unknown.as_bytes()).unwrap_err();
+        assert!(error.message.ends_with("é…"), "{}", error.message);
     }
 }

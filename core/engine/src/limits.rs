@@ -15,6 +15,10 @@ pub const BODY_BYTES_MAX: usize = 16 * 1024;
 /// control characters only may split them. Longer frames close the connection with 1009.
 pub const CLIENT_FRAME_BYTES_MAX: usize = 64 * 1024;
 
+/// What is said of a bad frame. The parser repeats the value that it did not expect, escaped to up
+/// to seven times its size; longer explanations are cut.
+pub const FRAME_ERROR_BYTES_MAX: usize = 512;
+
 /// A full page of entries, escaped. Only our own client reads with it.
 pub const SERVER_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 

@@ -194,7 +194,22 @@ fn nearly_a_scenario() -> impl Strategy<Value = String> {
     prop::collection::vec(line, 0..40).prop_map(|lines| lines.join("\n"))
 }
 
+/// Texts for each of the tests below; proptest's own default unless `SERIATIM_FUZZ_SCENARIOS` says.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    match std::env::var("SERIATIM_FUZZ_SCENARIOS") {
+        Ok(text) => {
+            let cases =
+                text.parse().unwrap_or_else(|_| panic!("{text:?} is not a number of texts"));
+            ProptestConfig { cases, ..default }
+        }
+        Err(_) => default,
+    }
+}
+
 proptest! {
+    #![proptest_config(config())]
+
     #[test]
     fn no_text_makes_it_panic(text in "(?s).{0,200}") {
         drop(read(&text));

@@ -5,6 +5,7 @@ mod durability;
 mod failure;
 mod memory_disk;
 mod reading;
+mod rot;
 mod sample;
 
 pub(super) use sample::{joined, message};

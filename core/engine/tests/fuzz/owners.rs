@@ -1,0 +1,172 @@
+//! The owners that a fuzzed gateway asks: mostly honest, sometimes late, in some rounds hostile.
+
+use std::collections::BTreeMap;
+
+use seriatim_engine::entry::{Content, Entry};
+use seriatim_engine::frame::RejectCode;
+use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId};
+use seriatim_engine::link::{FromOwner, OpenedChannel, Ticket, ToOwner};
+use seriatim_engine::time::WallTime;
+
+use crate::client_text::CHANNELS;
+use crate::random::Random;
+
+/// Fewer than a page may have: large pages only make the fuzzer slow.
+const PAGE_ENTRIES_MAX: u64 = 12;
+
+pub(crate) struct Owners {
+    heads: BTreeMap<ChannelKey, u64>,
+    /// They also answer what was not asked.
+    hostile: bool,
+}
+
+/// The entry at `seq`: the same in every channel. Some are large, to fill queues.
+pub(crate) fn entry(seq: u64) -> Entry {
+    let content = if seq.is_multiple_of(5) {
+        Content::Joined { user: UserId::new("bob").unwrap() }
+    } else {
+        let body = if seq.is_multiple_of(16) { "x".repeat(12_000) } else { format!("\u{0}{seq}") };
+        let nonce = Nonce::new(&format!("n{seq}")).unwrap();
+        Content::Message { sender: UserId::new("bob").unwrap(), nonce, body: body.into() }
+    };
+    Entry { seq: SeqNo(seq), at: WallTime(seq), content }
+}
+
+fn entries(after: u64, upto: u64) -> Vec<Entry> {
+    (after.saturating_add(1)..=upto.min(after.saturating_add(PAGE_ENTRIES_MAX)))
+        .map(entry)
+        .collect()
+}
+
+pub(crate) fn ticket(frame: &ToOwner) -> Option<Ticket> {
+    match frame {
+        ToOwner::Open { ticket, .. }
+        | ToOwner::Submit { ticket, .. }
+        | ToOwner::Join { ticket, .. }
+        | ToOwner::Read { ticket, .. } => Some(*ticket),
+        ToOwner::Close { .. }
+        | ToOwner::Subscribe { .. }
+        | ToOwner::Unsubscribe { .. }
+        | ToOwner::Ping => None,
+    }
+}
+
+/// What `frame` answers.
+pub(crate) fn answered(frame: &FromOwner) -> Option<Ticket> {
+    match frame {
+        FromOwner::Opened { ticket, .. }
+        | FromOwner::Accepted { ticket, .. }
+        | FromOwner::Rejected { ticket, .. }
+        | FromOwner::Page { ticket, .. } => Some(*ticket),
+        FromOwner::Head { .. }
+        | FromOwner::Entries { .. }
+        | FromOwner::Joined { .. }
+        | FromOwner::Pong => None,
+    }
+}
+
+impl Owners {
+    pub(crate) fn new(hostile: bool) -> Self {
+        Self { heads: BTreeMap::new(), hostile }
+    }
+
+    fn head(&mut self, channel: &ChannelKey) -> &mut u64 {
+        self.heads.entry(channel.clone()).or_insert(3)
+    }
+
+    /// New entries of `channel`.
+    pub(crate) fn publish(&mut self, random: &mut Random, channel: ChannelKey) -> FromOwner {
+        let head = self.head(&channel);
+        let from = *head;
+        *head += 1 + random.below(4) as u64;
+        let mut entries = entries(from, *head);
+        if self.hostile && random.one_in(3) {
+            let at = random.below(entries.len());
+            match random.below(3) {
+                0 => entries.truncate(at),
+                1 => entries.reverse(),
+                _ => drop(entries.remove(at)),
+            }
+        }
+        FromOwner::Entries { channel, entries }
+    }
+
+    pub(crate) fn answer(&mut self, random: &mut Random, asked: &ToOwner) -> Vec<FromOwner> {
+        if let Some(ticket) = ticket(asked)
+            && (random.one_in(12) || self.hostile && random.one_in(4))
+        {
+            return vec![self.refuse(random, ticket)];
+        }
+        match asked {
+            ToOwner::Open { ticket, user } => {
+                let mut channels = Vec::new();
+                for name in CHANNELS {
+                    if random.one_in(4) {
+                        continue;
+                    }
+                    let channel = ChannelId::new(name).unwrap();
+                    let key = ChannelKey { workspace: user.workspace.clone(), channel };
+                    let mut head = *self.head(&key);
+                    if self.hostile && random.one_in(8) {
+                        head = u64::MAX;
+                    }
+                    let joined = SeqNo(1 + random.below(3) as u64);
+                    channels.push(OpenedChannel {
+                        channel: key.channel,
+                        joined,
+                        head: SeqNo(head),
+                    });
+                }
+                vec![FromOwner::Opened { ticket: *ticket, channels }]
+            }
+            ToOwner::Subscribe { channel } => {
+                let head = SeqNo(*self.head(channel));
+                vec![FromOwner::Head { channel: channel.clone(), head }]
+            }
+            ToOwner::Submit { ticket, channel, .. } => {
+                let published = self.publish(random, channel.clone());
+                let (ticket, seq) = (*ticket, SeqNo(*self.head(channel)));
+                let duplicate = random.one_in(9);
+                let accepted = FromOwner::Accepted { ticket, seq, at: WallTime(5), duplicate };
+                if random.one_in(2) { vec![accepted, published] } else { vec![published, accepted] }
+            }
+            ToOwner::Join { ticket, channel, user } => {
+                let seq = SeqNo(*self.head(channel));
+                let accepted =
+                    FromOwner::Accepted { ticket: *ticket, seq, at: WallTime(5), duplicate: false };
+                let user = seriatim_engine::ids::UserKey {
+                    workspace: channel.workspace.clone(),
+                    user: user.clone(),
+                };
+                vec![accepted, FromOwner::Joined { user, channel: channel.channel.clone(), seq }]
+            }
+            ToOwner::Read { ticket, channel, after, .. } => {
+                let head = *self.head(channel);
+                let mut after = after.0;
+                if self.hostile && random.one_in(3) {
+                    after = after.saturating_add(random.below(3) as u64).saturating_sub(1);
+                }
+                let entries = entries(after, head);
+                vec![FromOwner::Page { ticket: *ticket, entries, head: SeqNo(head) }]
+            }
+            ToOwner::Close { .. } | ToOwner::Unsubscribe { .. } => Vec::new(),
+            ToOwner::Ping => vec![FromOwner::Pong],
+        }
+    }
+
+    /// Says no, or something that answers no such question.
+    fn refuse(&self, random: &mut Random, ticket: Ticket) -> FromOwner {
+        let (seq, at) = (SeqNo(1), WallTime(5));
+        match random.below(if self.hostile { 5 } else { 1 }) {
+            1 => FromOwner::Page { ticket, entries: Vec::new(), head: SeqNo(u64::MAX) },
+            2 => FromOwner::Opened { ticket, channels: Vec::new() },
+            3 => FromOwner::Accepted { ticket: Ticket(ticket.0 + 9), seq, at, duplicate: false },
+            4 => FromOwner::Accepted { ticket, seq, at, duplicate: false },
+            _ => {
+                let codes = [RejectCode::NotMember, RejectCode::BadBody, RejectCode::Busy];
+                let code = codes[random.below(codes.len())];
+                FromOwner::Rejected { ticket, code, message: "no".to_owned() }
+            }
+        }
+    }
+}
