@@ -4,13 +4,15 @@ use crate::parse;
 use crate::scenario::Scenario;
 
 /// (file name, text), in the order in which they are run and told.
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 8] = [
     ("steady.toml", include_str!("../catalog/steady.toml")),
     ("gateway-partition.toml", include_str!("../catalog/gateway-partition.toml")),
     ("gateway-power-loss.toml", include_str!("../catalog/gateway-power-loss.toml")),
     ("owner-sigkill.toml", include_str!("../catalog/owner-sigkill.toml")),
     ("owner-power-loss.toml", include_str!("../catalog/owner-power-loss.toml")),
     ("reconnect-storm.toml", include_str!("../catalog/reconnect-storm.toml")),
+    ("busy-owner-power-loss.toml", include_str!("../catalog/busy-owner-power-loss.toml")),
+    ("retry-across-crashes.toml", include_str!("../catalog/retry-across-crashes.toml")),
 ];
 
 /// Every scenario of the catalog.
