@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use seriatim_scenarios::guarantees::Hygiene;
 use seriatim_scenarios::judge::Verdict;
 use seriatim_scenarios::latency::Latencies;
 use seriatim_scenarios::scenario::Scenario;
@@ -98,7 +99,11 @@ fn failure(run: &Run, verdict: &Verdict) -> Option<Failure> {
         witness: Vec::new(),
         repro: run.repro.clone(),
     };
-    if let Some(violation) = verdict.violations().next() {
+    // A panic ends the run, and much else is then missing: it is the one to be told.
+    let first = verdict
+        .violations()
+        .min_by_key(|violation| (violation.guarantee != Hygiene::NAME, violation.at));
+    if let Some(violation) = first {
         return Some(Failure {
             broken: violation.guarantee.to_owned(),
             at_ms: u64::try_from(violation.at.as_millis()).unwrap_or(u64::MAX),
@@ -162,5 +167,17 @@ mod tests {
         assert_eq!(failure.message, "gateway-1 panics: oh");
         assert_eq!(report.faults_that_bit["reset"], 6);
         assert_eq!(report.simulated_s_per_cpu_s(), Some(60.0));
+    }
+
+    #[test]
+    fn a_panic_is_told_before_what_it_kept_from_happening() {
+        let panic = What::Panicked { node: "gateway-1".into(), message: "oh".into() };
+        let mut tally = Tally::new(&scenario());
+        tally.add(&Run::default(), &verdict(&[panic, What::RunEnded]));
+        let report = tally.finish(String::new());
+        let convergence = report.guarantees.iter().find(|count| count.name == "convergence");
+        assert_eq!(convergence.map(|count| count.broken), Some(1));
+        let failure = report.first_failure.as_ref().unwrap();
+        assert_eq!(failure.message, "gateway-1 panics: oh");
     }
 }
