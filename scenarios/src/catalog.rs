@@ -4,7 +4,7 @@ use crate::parse;
 use crate::scenario::Scenario;
 
 /// (file name, text), in the order in which they are run and told.
-const FILES: [(&str, &str); 8] = [
+const FILES: [(&str, &str); 10] = [
     ("steady.toml", include_str!("../catalog/steady.toml")),
     ("gateway-partition.toml", include_str!("../catalog/gateway-partition.toml")),
     ("gateway-power-loss.toml", include_str!("../catalog/gateway-power-loss.toml")),
@@ -13,6 +13,8 @@ const FILES: [(&str, &str); 8] = [
     ("reconnect-storm.toml", include_str!("../catalog/reconnect-storm.toml")),
     ("busy-owner-power-loss.toml", include_str!("../catalog/busy-owner-power-loss.toml")),
     ("retry-across-crashes.toml", include_str!("../catalog/retry-across-crashes.toml")),
+    ("slow-readers.toml", include_str!("../catalog/slow-readers.toml")),
+    ("link-flaps.toml", include_str!("../catalog/link-flaps.toml")),
 ];
 
 /// Every scenario of the catalog.

@@ -30,7 +30,7 @@ const CLIENT_PORT: u16 = 7400;
 const LINK_PORT: u16 = 7401;
 
 /// Small, so that runs of seconds roll over many segments.
-const SEGMENT_BYTES: u32 = 256 * 1024;
+const SEGMENT_BYTES: u32 = 16 * 1024;
 
 /// The machines of one run and what joins them.
 pub struct Cluster {
