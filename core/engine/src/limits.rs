@@ -25,12 +25,30 @@ pub const SERVER_FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Requests and replies of a browser's handshake with cookies stay well below. Larger: 431.
 pub const HANDSHAKE_BYTES_MAX: usize = 8 * 1024;
 
-/// A phone on a bad network finishes its handshake in it; a slowloris is closed after it.
+/// Headers of one request. Browsers send about 20 and proxies add some of their own. More: 431.
+pub const HEADERS_MAX: usize = 64;
+
+/// A phone on a bad network finishes its handshake, or a plain request with its body, in it; a
+/// slowloris is closed after it.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Handshakes that one gateway has open at a time. More wait in the kernel's queue, so that a
 /// reconnect storm can't take memory.
 pub const HANDSHAKES_MAX: usize = 1_024;
+
+/// Connections of one gateway that carry plain HTTP requests. Each may hold a head and a body. More:
+/// answered with 503 and a time to come back.
+pub const HTTP_CONNECTIONS_MAX: usize = 2_048;
+
+/// The body of a plain request: what a client may send in one frame. Larger: 413.
+pub const HTTP_BODY_BYTES_MAX: usize = CLIENT_FRAME_BYTES_MAX;
+
+/// How long a connection may wait for its next plain request; monitoring asks every 15 s or so.
+/// Then it is closed.
+pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long the peer may take to read an answer. Then the connection is closed.
+pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Channels that one `hello` may resume. More: the frame is rejected.
 pub const RESUME_CHANNELS_MAX: usize = 1_000;

@@ -1,6 +1,7 @@
 //! Starts a node: the one way in, for `main` and for the simulator.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -112,7 +113,8 @@ async fn start_gateway(
         };
         tasks.add(world.spawn.spawn("link-dialler", Box::pin(dialler.run())));
     }
-    let accept = http::run(world.clone(), listener, inbox.clone());
+    let context = Arc::new(http::Context::new(world.clone(), inbox.clone()));
+    let accept = http::run(context, listener);
     tasks.add(world.spawn.spawn("http", Box::pin(accept)));
     Ok((address, inbox))
 }

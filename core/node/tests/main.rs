@@ -5,6 +5,8 @@ mod kill_loop;
 #[cfg(test)]
 mod misbehaviour;
 #[cfg(test)]
+mod plain_http;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod roles;

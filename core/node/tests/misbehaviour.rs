@@ -56,12 +56,12 @@ async fn requests_that_are_no_handshake_get_their_status_and_a_remedy() {
         (without("Host"), "400"),
         (UPGRADE.replace("Version: 13", "Version: 8"), "426"),
         (UPGRADE.replace("GET", "POST"), "405"),
-        (UPGRADE.replace("/v1/ws", "/v2/ws"), "404"),
+        (UPGRADE.replace("/v1/ws", "/v2/ws").replace(": Upgrade", ": close"), "404"),
         (UPGRADE.replace("HTTP/1.1", "HTTP/1.0"), "505"),
         (UPGRADE.replace("\r\n\r\n", "\r\nSec-WebSocket-Protocol: chat\r\n\r\n"), "400"),
         ("this is not HTTP\r\n\r\n".to_owned(), "400"),
         (long, "431"),
-        ("GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n".to_owned(), "200"),
+        ("GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n".to_owned(), "200"),
     ] {
         assert_eq!(status(&world, &server, &request).await, expected, "{request}");
     }

@@ -7,4 +7,6 @@ mod lab;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]
+mod slow_peers;
+#[cfg(test)]
 mod sockets;

@@ -7,8 +7,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::{HEADERS_MAX, NotUtf8, Parsed, SUBPROTOCOL, accept_key, has_token, joined};
-use crate::limits::HANDSHAKE_BYTES_MAX;
+use super::{NotUtf8, Parsed, SUBPROTOCOL, accept_key, has_token, joined};
+use crate::limits::{HANDSHAKE_BYTES_MAX, HEADERS_MAX};
 
 /// As much of a refusing answer's body as is worth showing.
 const REFUSAL_BODY_BYTES_MAX: usize = 512;

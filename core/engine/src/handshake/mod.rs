@@ -1,10 +1,10 @@
 //! The HTTP that a connection speaks before it speaks WebSocket, for both roles, without a socket.
 //!
-//! [`parse_request`] reads the one request of a connection. [`upgrade`] answers it by a switch to
-//! WebSocket or by a [`Refusal`]; [`response`] answers the plain HTTP of health checks, metrics and
-//! administration. [`client_request`] and [`parse_response`] are the client's side of the same
-//! handshake. Each connection carries one request: every answer but the switch closes it. The
-//! connection tasks of the server and of the reference client are the drivers.
+//! [`parse_request`] reads a request. [`upgrade`] answers it by a switch to WebSocket or by a
+//! [`Refusal`]; a [`Response`] answers the plain HTTP of health checks, metrics and administration,
+//! of which a connection may carry many. [`client_request`] and [`parse_response`] are the client's
+//! side of the handshake. The connection tasks of the server and of the reference client are the
+//! drivers.
 
 mod client;
 mod request;
@@ -17,14 +17,11 @@ use sha1::{Digest, Sha1};
 
 pub use client::{ResponseError, client_request, parse_response};
 pub use request::{HandshakeError, Request, parse_request};
-pub use response::response;
+pub use response::{Afterwards, Response};
 pub use upgrade::{Refusal, upgrade};
 
 /// The version of our protocol, as WebSocket's handshake negotiates it.
 pub const SUBPROTOCOL: &str = "seriatim.v1";
-
-/// Browsers send about 20 and proxies add some of their own. More: 431.
-pub const HEADERS_MAX: usize = 64;
 
 /// What bytes that arrive piece by piece have been parsed into.
 #[derive(Debug, Clone, PartialEq, Eq)]

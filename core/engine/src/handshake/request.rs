@@ -4,8 +4,8 @@
 //! a length of body that is not ambiguous. [`super::upgrade`] and the server's HTTP routes judge
 //! the rest.
 
-use super::{HEADERS_MAX, NotUtf8, Parsed, joined, tokens};
-use crate::limits::HANDSHAKE_BYTES_MAX;
+use super::{Afterwards, NotUtf8, Parsed, has_token, joined, tokens};
+use crate::limits::{HANDSHAKE_BYTES_MAX, HEADERS_MAX};
 
 /// Why a request was not read. The driver answers with [`HandshakeError::status`] and the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,11 +58,24 @@ pub struct Request {
     /// Bytes of body that follow the head.
     pub content_length: u64,
     pub connection: Option<String>,
+    /// The peer waits for our leave before it sends the body.
+    pub expects_continue: bool,
     pub upgrade: Option<String>,
     pub websocket_key: Option<String>,
     pub websocket_version: Option<String>,
     /// The subprotocols offered, the preferred first.
     pub protocols: Vec<String>,
+}
+
+impl Request {
+    /// What the peer would have of the connection once it has its answer.
+    pub fn afterwards(&self) -> Afterwards {
+        if self.minor_version == 0 || has_token(self.connection.as_deref(), "close") {
+            Afterwards::Close
+        } else {
+            Afterwards::KeepAlive
+        }
+    }
 }
 
 /// Reads the request that starts `bytes`: everything received on the connection so far.
@@ -107,6 +120,7 @@ fn read(head: &httparse::Request<'_, '_>) -> Result<Request, HandshakeError> {
         authorization: header("authorization")?,
         content_length: parse_content_length(header("content-length")?)?,
         connection: header("connection")?,
+        expects_continue: has_token(header("expect")?.as_deref(), "100-continue"),
         upgrade: header("upgrade")?,
         websocket_key: header("sec-websocket-key")?,
         websocket_version: header("sec-websocket-version")?,

@@ -1,38 +1,76 @@
 //! Writes plain HTTP answers.
 //!
-//! Each is whole, carries its length and closes the connection. The server's HTTP routes and
-//! refused handshakes answer with them.
+//! Each is whole and carries its length, so that a connection may go on behind it. The server's
+//! HTTP routes and refused handshakes answer with them.
 
 use std::fmt::Write;
 
 use bytes::Bytes;
 
-/// A whole answer with `body`. `content_type` is one of our own constants.
-pub fn response(status: u16, content_type: &str, body: &[u8]) -> Bytes {
-    response_with(status, content_type, &[], body)
+/// A whole answer. Names and values of its headers are our own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    pub content_type: &'static str,
+    /// Beside `Content-Type`, `Content-Length` and `Connection`.
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Bytes,
 }
 
-pub(super) fn response_with(
-    status: u16,
-    content_type: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Bytes {
-    let mut head = String::new();
-    let mut line = |name: &str, value: &dyn std::fmt::Display| {
-        write!(head, "{name}{value}\r\n").expect("a String takes all that is written");
-    };
-    line("HTTP/1.1 ", &format_args!("{status} {}", reason(status)));
-    line("Content-Type: ", &content_type);
-    line("Content-Length: ", &body.len());
-    line("Connection: ", &"close");
-    for (name, value) in headers {
-        line(name, &format_args!(": {value}"));
+/// What becomes of the connection behind an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    KeepAlive,
+    Close,
+}
+
+impl Response {
+    pub fn new(status: u16, content_type: &'static str, body: impl Into<Bytes>) -> Self {
+        Self { status, content_type, headers: Vec::new(), body: body.into() }
     }
-    line("", &"");
-    let mut out = head.into_bytes();
-    out.extend_from_slice(body);
-    out.into()
+
+    /// An answer for people: `body` is a sentence, with the remedy if it is a refusal.
+    pub fn text(status: u16, body: &str) -> Self {
+        Self::new(status, "text/plain; charset=utf-8", format!("{body}\n"))
+    }
+
+    pub fn json(status: u16, body: Vec<u8>) -> Self {
+        Self::new(status, "application/json", body)
+    }
+
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The bytes of the answer.
+    pub fn encode(&self, afterwards: Afterwards) -> Bytes {
+        let mut head = String::new();
+        let mut line = |name: &str, value: &dyn std::fmt::Display| {
+            write!(head, "{name}{value}\r\n").expect("a String takes all that is written");
+        };
+        line("HTTP/1.1 ", &format_args!("{} {}", self.status, reason(self.status)));
+        line("Content-Type: ", &self.content_type);
+        line("Content-Length: ", &self.body.len());
+        line("Connection: ", &afterwards.connection());
+        for (name, value) in &self.headers {
+            line(name, &format_args!(": {value}"));
+        }
+        line("", &"");
+        let mut out = head.into_bytes();
+        out.extend_from_slice(&self.body);
+        out.into()
+    }
+}
+
+impl Afterwards {
+    fn connection(self) -> &'static str {
+        match self {
+            Self::KeepAlive => "keep-alive",
+            Self::Close => "close",
+        }
+    }
 }
 
 fn reason(status: u16) -> &'static str {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::limits::HANDSHAKE_BYTES_MAX;
+use crate::limits::{HANDSHAKE_BYTES_MAX, HEADERS_MAX};
 
 /// The nonce of RFC 6455 §1.3.
 const KEY: [u8; 16] = *b"the sample nonce";
@@ -238,12 +238,32 @@ fn refusal_is_an_answer_that_names_the_version_spoken() {
 }
 
 #[test]
-fn plain_answer_carries_its_length_and_closes() {
-    let answer = response(200, "application/json", b"{}");
+fn plain_answer_carries_its_length_and_says_what_becomes_of_the_connection() {
+    let answer = Response::json(200, b"{}".to_vec()).with_header("Allow", "GET");
     let expected = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\
-        Connection: close\r\n\r\n{}";
-    assert_eq!(str::from_utf8(&answer).unwrap(), expected);
-    assert!(response(299, "a/b", b"").starts_with(b"HTTP/1.1 299 \r\n"));
+        Connection: close\r\nAllow: GET\r\n\r\n{}";
+    assert_eq!(str::from_utf8(&answer.encode(Afterwards::Close)).unwrap(), expected);
+    let kept = expected.replace("close", "keep-alive");
+    assert_eq!(str::from_utf8(&answer.encode(Afterwards::KeepAlive)).unwrap(), kept);
+    let unnamed = Response::new(299, "a/b", "").encode(Afterwards::Close);
+    assert!(unnamed.starts_with(b"HTTP/1.1 299 \r\n"));
+}
+
+#[test]
+fn the_connection_is_kept_unless_the_peer_asks_otherwise() {
+    let afterwards = |version: &str, headers: &str| {
+        request(&format!("GET / HTTP/{version}\r\n{headers}\r\n")).afterwards()
+    };
+    assert_eq!(afterwards("1.1", ""), Afterwards::KeepAlive);
+    assert_eq!(afterwards("1.1", "Connection: TE, Close\r\n"), Afterwards::Close);
+    assert_eq!(afterwards("1.0", "Connection: keep-alive\r\n"), Afterwards::Close);
+}
+
+#[test]
+fn a_peer_that_waits_for_leave_to_send_its_body_is_seen() {
+    let with = |headers: &str| request(&format!("POST / HTTP/1.1\r\n{headers}\r\n"));
+    assert!(with("Expect: 100-Continue\r\n").expects_continue);
+    assert!(!with("").expects_continue);
 }
 
 #[test]
@@ -272,7 +292,7 @@ fn answers_that_open_no_websocket_are_refused() {
 
 #[test]
 fn refusing_answer_is_shown_in_part_only() {
-    let answer = response(503, "text/plain", &[b'x'; 10_000]);
+    let answer = Response::new(503, "text/plain", vec![b'x'; 10_000]).encode(Afterwards::Close);
     let shown = ResponseError::Refused { status: 503, body: "x".repeat(512) };
     assert_eq!(parse_response(&answer, KEY), Err(shown));
 }

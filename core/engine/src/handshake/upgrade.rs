@@ -7,8 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use super::response::response_with;
-use super::{Request, SUBPROTOCOL, accept_key, has_token};
+use super::{Afterwards, Request, Response, SUBPROTOCOL, accept_key, has_token};
 
 const VERSION: &str = "13";
 
@@ -23,10 +22,13 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The whole HTTP answer.
+    /// The whole HTTP answer, which closes the connection.
     pub fn response(&self) -> Bytes {
-        let body = format!("{}\n", self.body);
-        response_with(self.status, "text/plain; charset=utf-8", self.headers, body.as_bytes())
+        let mut response = Response::text(self.status, &self.body);
+        for (name, value) in self.headers {
+            response = response.with_header(name, *value);
+        }
+        response.encode(Afterwards::Close)
     }
 }
 

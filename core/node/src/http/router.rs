@@ -1,0 +1,33 @@
+//! From a plain request to its answer: one line a route, each served by a file of its own.
+
+use bytes::Bytes;
+
+use seriatim_engine::handshake::{Request, Response};
+
+use super::{Context, health};
+
+/// Answers one request.
+pub(super) async fn answer(context: &Context, request: &Request, body: Bytes) -> Response {
+    route(context, request, body).await.unwrap_or_else(|refusal| refusal)
+}
+
+/// `Err` is a refusal, with its remedy.
+#[expect(clippy::unused_async, reason = "routes that wait belong here too")]
+async fn route(_: &Context, request: &Request, _: Bytes) -> Result<Response, Response> {
+    match request.path.as_str() {
+        "/healthz" => {
+            only(request, "GET")?;
+            Ok(health::alive())
+        }
+        _ => Err(Response::text(404, "nothing here; clients connect to /v1/ws by WebSocket")),
+    }
+}
+
+/// Refuses every method but `method`.
+fn only(request: &Request, method: &'static str) -> Result<(), Response> {
+    if request.method == method {
+        return Ok(());
+    }
+    let remedy = format!("{} takes {method} only", request.path);
+    Err(Response::text(405, &remedy).with_header("Allow", method))
+}
