@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use seriatim_engine::ids::ShardId;
 use seriatim_engine::token::TokenKey;
-use seriatim_node::{GatewayRole, LinkAddress, MessagesRole, NodeConfig, OwnerConfig};
+use seriatim_node::{GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, OwnerConfig};
 use seriatim_scenarios::choices::Choices;
 use seriatim_scenarios::fault::Role;
 use seriatim_scenarios::history::What;
@@ -184,7 +184,7 @@ fn node_config(plan: &Plan, node: &PlannedNode, token_key: &TokenKey) -> NodeCon
         shards: node.shards.clone(),
         store: LogStoreOptions { segment_bytes: SEGMENT_BYTES },
     });
-    NodeConfig { node: node.name.clone(), gateway, messages }
+    NodeConfig { node: node.name.clone(), gateway, messages, metrics: Metrics::default() }
 }
 
 fn owner_of(plan: &Plan, shard: ShardId) -> OwnerConfig {

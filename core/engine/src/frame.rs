@@ -205,6 +205,19 @@ pub enum GoodbyeCode {
     Draining,
 }
 
+impl GoodbyeCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Protocol => "protocol",
+            Self::ResumeAhead => "resume_ahead",
+            Self::Unavailable => "unavailable",
+            Self::Idle => "idle",
+            Self::Draining => "draining",
+        }
+    }
+}
+
 impl LogFrame {
     pub fn new(channel: ChannelId, entry: &Entry) -> Self {
         let (seq, at_ms) = (entry.seq, entry.at);

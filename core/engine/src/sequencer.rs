@@ -65,6 +65,11 @@ impl Sequencer {
         self.durable_upto
     }
 
+    /// Entries that wait for the store.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     fn assert_invariants(&self) {
         let span = self.assigned_upto.0 - self.durable_upto.0;
         assert_eq!(span, self.in_flight.len() as u64, "in flight is not the span between heads");

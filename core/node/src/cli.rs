@@ -11,7 +11,8 @@ use seriatim_engine::ids::{NodeId, ShardId, UserId, WorkspaceId};
 use seriatim_engine::time::WallTime;
 use seriatim_engine::token::{Claims, TokenKey};
 use seriatim_node::{
-    GatewayRole, LinkAddress, Listening, MessagesRole, NodeConfig, OwnerConfig, run as run_node,
+    GatewayRole, LinkAddress, Listening, MessagesRole, Metrics, NodeConfig, OwnerConfig,
+    run as run_node,
 };
 use seriatim_world::log_store::LogStoreOptions;
 use seriatim_world::{World, real};
@@ -116,6 +117,7 @@ impl Serve {
                 shards: vec![shard],
                 store: LogStoreOptions::default(),
             }),
+            metrics: Metrics::default(),
         };
         let now = world.clock.wall_now();
         let data = self.data.display().to_string();
@@ -183,7 +185,8 @@ impl Node {
         let messages =
             self.messages.map(|listen| MessagesRole { listen: Some(listen), shards, store });
         let node = NodeId::new(&self.name).map_err(|error| Usage(format!("--name {error}")))?;
-        start(world, NodeConfig { node, gateway, messages }, print_listening, log)
+        let metrics = Metrics::default();
+        start(world, NodeConfig { node, gateway, messages, metrics }, print_listening, log)
     }
 }
 

@@ -4,12 +4,16 @@ use seriatim_engine::ids::{NodeId, ShardId};
 use seriatim_engine::token::TokenKey;
 use seriatim_world::log_store::LogStoreOptions;
 
+use crate::metrics::Metrics;
+
 /// A node's roles and addresses. A node has at least one of the roles.
 #[derive(Debug, Clone)]
 pub struct NodeConfig {
     pub node: NodeId,
     pub gateway: Option<GatewayRole>,
     pub messages: Option<MessagesRole>,
+    /// Where the node's figures go.
+    pub metrics: Metrics,
 }
 
 /// Holds WebSockets and sessions.

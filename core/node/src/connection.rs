@@ -1,9 +1,12 @@
 //! The task of one client connection: WebSocket frames in, queued frames out.
 
+use std::io;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use seriatim_engine::ids::ConnectionId;
+use seriatim_engine::levels::Limit;
 use seriatim_engine::limits::{
     CLIENT_FRAME_BYTES_MAX, SESSION_QUEUE_BYTES_MAX, SESSION_STALL_TIMEOUT,
 };
@@ -13,6 +16,7 @@ use seriatim_engine::websocket::{
 use seriatim_world::{BoxStream, World};
 
 use crate::gateway::Arrival;
+use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::pump::{Progress, Pump, PumpLimits};
 
@@ -23,6 +27,7 @@ pub(crate) async fn run(
     unread: Vec<u8>,
     connection: ConnectionId,
     inbox: mpsc::Sender<Arrival>,
+    metrics: Metrics,
 ) {
     let outbox = Outbox::default();
     let arrival = Arrival::Connected { connection, outbox: outbox.clone() };
@@ -34,6 +39,7 @@ pub(crate) async fn run(
         inbox: inbox.clone(),
         decoder: Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX),
         outbox: outbox.clone(),
+        metrics: metrics.clone(),
     };
     let limits = PumpLimits {
         stall_timeout: SESSION_STALL_TIMEOUT,
@@ -41,6 +47,9 @@ pub(crate) async fn run(
     };
     let mut pump = Pump::new(stream, outbox, world.clock.clone(), limits);
     let reason = served.serve(&mut pump, unread).await;
+    if matches!(&reason, Reason::Failed(error) if error.kind() == io::ErrorKind::TimedOut) {
+        metrics.hit(Limit::SessionStallTime);
+    }
     tracing::debug!(connection = connection.0, ?reason, "connection ended");
     // The gateway may be gone, if the node is stopping.
     drop(inbox.send(Arrival::Disconnected { connection }).await);
@@ -51,15 +60,15 @@ struct Connection {
     inbox: mpsc::Sender<Arrival>,
     decoder: Decoder,
     outbox: Outbox,
+    metrics: Metrics,
 }
 
 /// Why a connection ended. Only for the log.
 #[derive(Debug)]
-#[expect(dead_code, reason = "read by Debug")]
 enum Reason {
     PeerClosed,
     WeClosed,
-    Failed(std::io::Error),
+    Failed(io::Error),
     NodeStopped,
 }
 
@@ -120,13 +129,20 @@ impl Connection {
     }
 
     fn refuse(&self, error: &ProtocolError) {
-        self.close(error.close_code(), &error.to_string());
+        let code = error.close_code();
+        if code == TOO_BIG {
+            self.metrics.hit(Limit::ClientFrameBytes);
+        }
+        self.close(code, &error.to_string());
     }
 
     fn close(&self, code: u16, reason: &str) {
         close(&self.outbox, code, reason);
     }
 }
+
+/// The close code of a message that exceeds a limit.
+const TOO_BIG: u16 = 1009;
 
 /// Queues a close frame, behind which nothing follows.
 pub(crate) fn close(outbox: &Outbox, code: u16, reason: &str) {

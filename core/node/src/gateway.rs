@@ -12,6 +12,7 @@ use seriatim_world::World;
 
 use crate::connection;
 use crate::link;
+use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 
 /// What reaches a gateway from its connections and links.
@@ -32,10 +33,16 @@ pub(crate) enum Arrival {
 const TURN_ARRIVALS_MAX: usize = 256;
 
 /// Runs until every sender of `inbox` is gone.
-pub(crate) async fn run(world: World, machine: Gateway, mut inbox: mpsc::Receiver<Arrival>) {
+pub(crate) async fn run(
+    world: World,
+    machine: Gateway,
+    metrics: Metrics,
+    mut inbox: mpsc::Receiver<Arrival>,
+) {
     let mut shell = Shell {
         world,
         machine,
+        metrics,
         connections: BTreeMap::new(),
         links: BTreeMap::new(),
         effects: Vec::new(),
@@ -63,12 +70,14 @@ pub(crate) async fn run(world: World, machine: Gateway, mut inbox: mpsc::Receive
         for arrival in arrivals.drain(..) {
             shell.arrived(arrival);
         }
+        shell.metrics.gateway(shell.machine.counts());
     }
 }
 
 struct Shell {
     world: World,
     machine: Gateway,
+    metrics: Metrics,
     connections: BTreeMap<ConnectionId, Outbox>,
     links: BTreeMap<ShardId, Outbox>,
     effects: Vec<Effect>,
@@ -91,11 +100,13 @@ impl Shell {
             Arrival::Queue { connection, bytes } => Input::Queue { connection, bytes },
             Arrival::LinkUp { shard, outbox } => {
                 self.links.insert(shard, outbox);
+                self.metrics.link(shard, true);
                 Input::LinkUp { shard }
             }
             Arrival::Link { shard, frame } => Input::Link { shard, frame },
             Arrival::LinkDown { shard } => {
                 self.links.remove(&shard);
+                self.metrics.link(shard, false);
                 Input::LinkDown { shard }
             }
             Arrival::Drain => Input::Drain,
@@ -138,7 +149,7 @@ impl Shell {
             }
             Effect::ToOwner { shard, frame } => {
                 if let Some(outbox) = self.links.get(&shard) {
-                    link::send(outbox, link::encode(&frame));
+                    link::send(outbox, link::encode(&frame), &self.metrics);
                 }
             }
         }

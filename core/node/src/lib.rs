@@ -9,9 +9,11 @@ mod gateway;
 mod http;
 mod link;
 mod messages;
+mod metrics;
 mod outbox;
 mod pump;
 mod start;
 
 pub use config::{GatewayRole, LinkAddress, MessagesRole, NodeConfig, OwnerConfig};
+pub use metrics::Metrics;
 pub use start::{Listening, NodeError, run};

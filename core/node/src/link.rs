@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use seriatim_engine::ids::{NodeId, ShardId};
+use seriatim_engine::levels::Limit;
 use seriatim_engine::limits::{
     LINK_BACKOFF_MAX, LINK_CONNECT_TIMEOUT, LINK_FRAME_BYTES_MAX, LINK_HEARTBEAT,
     LINK_QUEUE_BYTES_MAX, LINK_TIMEOUT,
@@ -22,6 +23,7 @@ use seriatim_world::{BoxStream, World, clock};
 use crate::config::LinkAddress;
 use crate::gateway::Arrival as GatewayArrival;
 use crate::messages::Arrival as OwnerArrival;
+use crate::metrics::Metrics;
 use crate::outbox::Outbox;
 use crate::pump::{Progress, Pump, PumpLimits};
 
@@ -48,9 +50,30 @@ pub(crate) enum LinkError {
     Stopping,
 }
 
+impl LinkError {
+    /// Counts the limit that was hit, if one was.
+    pub(crate) fn count(&self, metrics: &Metrics) {
+        match self {
+            Self::Silent => metrics.hit(Limit::LinkTime),
+            Self::ConnectTimeout => metrics.hit(Limit::LinkConnectTime),
+            Self::FrameTooLong(_) => metrics.hit(Limit::LinkFrameBytes),
+            Self::Stream(_)
+            | Self::Malformed(_)
+            | Self::Version(_)
+            | Self::NotOwned(_)
+            | Self::Closed
+            | Self::Stopping => {}
+        }
+    }
+}
+
 /// Queues `frame`; closes the link when too much is queued.
-pub(crate) fn send(outbox: &Outbox, frame: Bytes) {
-    if outbox.push(frame) > LINK_QUEUE_BYTES_MAX {
+pub(crate) fn send(outbox: &Outbox, frame: Bytes, metrics: &Metrics) {
+    let bytes = outbox.push(frame);
+    if bytes <= LINK_QUEUE_BYTES_MAX {
+        metrics.gauges().link_queue_bytes.set(bytes);
+    } else {
+        metrics.hit(Limit::LinkQueueBytes);
         tracing::warn!(bytes_max = LINK_QUEUE_BYTES_MAX, "link queue is full, closing the link");
         outbox.abandon();
     }
@@ -143,6 +166,7 @@ pub(crate) struct Dialler {
     /// Where an owner in this process takes links.
     pub(crate) local: mpsc::Sender<BoxStream>,
     pub(crate) inbox: mpsc::Sender<GatewayArrival>,
+    pub(crate) metrics: Metrics,
 }
 
 /// Bytes in flight on a link inside the process.
@@ -158,6 +182,7 @@ impl Dialler {
             if matches!(error, LinkError::Stopping) {
                 return;
             }
+            error.count(&self.metrics);
             tracing::info!(shard = self.shard.0, %error, was_up, "link to the owner is down");
             failures = if was_up { 0 } else { failures.saturating_add(1) };
             let most =
@@ -189,7 +214,7 @@ impl Dialler {
                     GatewayArrival::LinkUp { shard: self.shard, outbox: outbox.clone() }
                 }
                 Ok(None) => {
-                    send(outbox, encode(&ToOwner::Ping));
+                    send(outbox, encode(&ToOwner::Ping), &self.metrics);
                     continue;
                 }
                 Err(error) => break error,

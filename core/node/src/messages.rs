@@ -15,12 +15,13 @@ use seriatim_engine::limits::{INBOX_MAX, PAGE_BYTES_MAX, STORE_BATCH_MAX};
 use seriatim_engine::link::{LinkId, ToOwner};
 use seriatim_engine::nonces::window_ms;
 use seriatim_engine::owner::{ChannelSeed, Effect, Input, Owner, ReadId};
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{MonoTime, WallTime};
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
 use seriatim_world::spawn::TaskGroup;
 use seriatim_world::{BoxFuture, Store, StoreError, World, clock};
 
 use crate::link;
+use crate::metrics::{MeasuredDisk, Metrics};
 use crate::outbox::Outbox;
 
 /// What reaches an owner from its links.
@@ -43,15 +44,20 @@ pub(crate) async fn run(
     world: World,
     shard: ShardId,
     options: LogStoreOptions,
+    metrics: Metrics,
     mut inbox: mpsc::Receiver<Arrival>,
 ) -> Result<(), StoreError> {
+    metrics.owner(shard, |_| {});
     loop {
-        match serve(&world, shard, &options, &mut inbox).await {
+        let served = serve(&world, shard, &options, &metrics, &mut inbox).await;
+        metrics.owner(shard, |owner| owner.store_open = false);
+        match served {
             Ok(()) => return Ok(()),
             Err(error @ (StoreError::Corrupt { .. } | StoreError::Fenced { .. })) => {
                 return Err(error);
             }
             Err(error @ (StoreError::Failed { .. } | StoreError::Poisoned)) => {
+                metrics.owner(shard, |owner| owner.reopened += 1);
                 tracing::warn!(shard = shard.0, %error, "the store failed, opening it again");
             }
         }
@@ -63,9 +69,11 @@ async fn serve(
     world: &World,
     shard: ShardId,
     options: &LogStoreOptions,
+    metrics: &Metrics,
     inbox: &mut mpsc::Receiver<Arrival>,
 ) -> Result<(), StoreError> {
-    let (store, report) = LogStore::open(world.disk.clone(), shard, *options).await?;
+    let disk = Arc::new(MeasuredDisk::new(world, metrics, shard));
+    let (store, report) = LogStore::open(disk, shard, *options).await?;
     tracing::info!(shard = shard.0, ?report, "store is open");
     let store: Arc<dyn Store> = Arc::new(store);
     let epoch = store.claim(shard).await?;
@@ -80,6 +88,7 @@ async fn serve(
     let (read_done, reads) = mpsc::channel(INBOX_MAX);
     let shell = Shell {
         world,
+        metrics,
         shard,
         epoch,
         store,
@@ -89,6 +98,7 @@ async fn serve(
         read_done,
         tasks: TaskGroup::default(),
     };
+    metrics.owner(shard, |owner| owner.store_open = true);
     shell.run(inbox, reads).await
 }
 
@@ -96,6 +106,7 @@ type ReadDone = (ReadId, Result<Vec<Entry>, StoreError>);
 
 struct Shell<'a> {
     world: &'a World,
+    metrics: &'a Metrics,
     shard: ShardId,
     epoch: Epoch,
     store: Arc<dyn Store>,
@@ -116,15 +127,19 @@ impl Shell<'_> {
         let mut arrivals = Vec::new();
         let mut effects = Vec::new();
         let mut appending: Option<BoxFuture<'static, Result<usize, StoreError>>> = None;
+        let mut began_at = MonoTime::default();
         loop {
             if appending.is_none() && !self.batch.is_empty() {
+                began_at = self.world.clock.mono_now();
                 appending = Some(self.append());
             }
             tokio::select! {
                 biased;
                 result = wait_for(&mut appending) => {
                     appending = None;
-                    self.handle(Input::Stored { count: result? }, &mut effects);
+                    let count = result?;
+                    self.measure(count, self.world.clock.mono_now() - began_at);
+                    self.handle(Input::Stored { count }, &mut effects);
                 }
                 Some((read, entries)) = reads.recv() => {
                     self.handle(Input::Read { read, entries: entries? }, &mut effects);
@@ -143,7 +158,23 @@ impl Shell<'_> {
             for effect in effects.drain(..) {
                 self.carry_out(effect);
             }
+            self.publish();
         }
+    }
+
+    /// A batch of `count` entries took so long to become durable.
+    fn measure(&self, count: usize, took: Duration) {
+        self.metrics.owner(self.shard, |owner| {
+            owner.batch.record(count as u64);
+            owner.durable.record_time(took);
+        });
+    }
+
+    fn publish(&self) {
+        self.metrics.owner(self.shard, |owner| {
+            owner.counts = *self.owner.counts();
+            owner.waiting.set(self.batch.len());
+        });
     }
 
     /// Makes what waits longest durable, as one batch.
@@ -186,7 +217,7 @@ impl Shell<'_> {
             Effect::Send { links, frame } => {
                 let frame = link::encode(&frame);
                 for outbox in links.iter().filter_map(|link| self.links.get(link)) {
-                    link::send(outbox, frame.clone());
+                    link::send(outbox, frame.clone(), self.metrics);
                 }
             }
         }

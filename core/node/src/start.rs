@@ -14,6 +14,7 @@ use seriatim_world::spawn::TaskGroup;
 use seriatim_world::{BoxFuture, BoxStream, Listener, StoreError, World, clock};
 
 use crate::config::{GatewayRole, MessagesRole, NodeConfig};
+use crate::metrics::Metrics;
 use crate::{gateway, http, link, messages};
 
 /// Why a node stopped by itself.
@@ -46,16 +47,19 @@ pub async fn run(
     ready: impl FnOnce(Listening) + Send,
     stop: BoxFuture<'static, ()>,
 ) -> Result<(), NodeError> {
+    let metrics = config.metrics;
+    metrics.start();
     let mut tasks = TaskGroup::default();
     let mut listening = Listening::default();
     let (failed, mut failures) = mpsc::channel(1);
     let (local, local_links) = mpsc::channel(config.gateway.iter().len().max(1));
     if let Some(role) = config.messages {
-        listening.gateways = start_messages(&world, role, local_links, &failed, &mut tasks).await?;
+        listening.gateways =
+            start_messages(&world, role, &metrics, local_links, &failed, &mut tasks).await?;
     }
     let mut drain = None;
     if let Some(role) = config.gateway {
-        let dial = Dial { node: config.node, local };
+        let dial = Dial { node: config.node, local, metrics: metrics.clone() };
         let (address, inbox) = start_gateway(&world, role, dial, &mut tasks).await?;
         listening.clients = Some(address);
         drain = Some(inbox);
@@ -67,6 +71,7 @@ pub async fn run(
         Some(error) = failures.recv() => return Err(error),
         () = stop => {}
     }
+    metrics.drain();
     if let Some(inbox) = drain
         && inbox.send(gateway::Arrival::Drain).await.is_ok()
     {
@@ -86,6 +91,7 @@ async fn listen(world: &World, address: &str) -> Result<Box<dyn Listener>, NodeE
 struct Dial {
     node: seriatim_engine::ids::NodeId,
     local: mpsc::Sender<BoxStream>,
+    metrics: Metrics,
 }
 
 async fn start_gateway(
@@ -100,9 +106,10 @@ async fn start_gateway(
     let shards = u32::try_from(role.owners.len()).expect("shard numbers are 32 bits");
     let boot = world.entropy.next_u64();
     let machine = Gateway::new(GatewayConfig { shards, token_key: role.token_key, boot });
-    let shell = gateway::run(world.clone(), machine, arrivals);
+    let shell = gateway::run(world.clone(), machine, dial.metrics.clone(), arrivals);
     tasks.add(world.spawn.spawn("gateway", Box::pin(shell)));
     for owner in role.owners {
+        dial.metrics.link(owner.shard, false);
         let dialler = link::Dialler {
             world: world.clone(),
             gateway: dial.node.clone(),
@@ -110,10 +117,11 @@ async fn start_gateway(
             address: owner.link,
             local: dial.local.clone(),
             inbox: inbox.clone(),
+            metrics: dial.metrics.clone(),
         };
         tasks.add(world.spawn.spawn("link-dialler", Box::pin(dialler.run())));
     }
-    let context = Arc::new(http::Context::new(world.clone(), inbox.clone()));
+    let context = Arc::new(http::Context::new(world.clone(), inbox.clone(), dial.metrics));
     let accept = http::run(context, listener);
     tasks.add(world.spawn.spawn("http", Box::pin(accept)));
     Ok((address, inbox))
@@ -122,6 +130,7 @@ async fn start_gateway(
 async fn start_messages(
     world: &World,
     role: MessagesRole,
+    metrics: &Metrics,
     local_links: mpsc::Receiver<BoxStream>,
     failed: &mpsc::Sender<NodeError>,
     tasks: &mut TaskGroup,
@@ -135,7 +144,7 @@ async fn start_messages(
     for shard in role.shards {
         let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
         owners.push((shard, inbox));
-        let owner = messages::run(world.clone(), shard, role.store, arrivals);
+        let owner = messages::run(world.clone(), shard, role.store, metrics.clone(), arrivals);
         let failed = failed.clone();
         let task = async move {
             if let Err(source) = owner.await {
@@ -145,7 +154,7 @@ async fn start_messages(
         };
         tasks.add(world.spawn.spawn("owner", Box::pin(task)));
     }
-    let accept = accept_links(world.clone(), listener, local_links, owners);
+    let accept = accept_links(world.clone(), metrics.clone(), listener, local_links, owners);
     tasks.add(world.spawn.spawn("links", Box::pin(accept)));
     Ok(address)
 }
@@ -154,6 +163,7 @@ type Owners = Vec<(ShardId, mpsc::Sender<messages::Arrival>)>;
 
 async fn accept_links(
     world: World,
+    metrics: Metrics,
     mut listener: Option<Box<dyn Listener>>,
     mut local_links: mpsc::Receiver<BoxStream>,
     owners: Owners,
@@ -171,8 +181,10 @@ async fn accept_links(
             owners.iter().find(|(owned, _)| *owned == shard).map(|(_, inbox)| inbox.clone())
         };
         let serve = link::accept(world.clone(), stream, id, inbox_of);
+        let metrics = metrics.clone();
         let task = async move {
             if let Err(error) = serve.await {
+                error.count(&metrics);
                 tracing::info!(link = id.0, %error, "link from a gateway ended");
             }
         };

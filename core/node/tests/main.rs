@@ -16,3 +16,5 @@ mod strict_client;
 mod third_party_clients;
 #[cfg(test)]
 mod user;
+#[cfg(test)]
+mod watching;

@@ -4,7 +4,7 @@
 use seriatim_engine::ids::{NodeId, ShardId};
 use seriatim_engine::limits::{HANDSHAKES_MAX, HTTP_IDLE_TIMEOUT};
 use seriatim_engine::token::TokenKey;
-use seriatim_node::{GatewayRole, LinkAddress, MessagesRole, NodeConfig, OwnerConfig};
+use seriatim_node::{GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, OwnerConfig};
 use seriatim_world::World;
 use seriatim_world::log_store::LogStoreOptions;
 use tokio::io::AsyncWriteExt as _;
@@ -26,6 +26,7 @@ async fn serve(world: World, _: Notes) {
             shards: vec![shard],
             store: LogStoreOptions::default(),
         }),
+        metrics: Metrics::default(),
     };
     let forever = Box::pin(std::future::pending());
     seriatim_node::run(world, config, |_| {}, forever).await.unwrap();

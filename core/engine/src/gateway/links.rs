@@ -80,10 +80,14 @@ impl Gateway {
                 Some(Pending::Request(_) | Pending::CatchUp { .. }) | None => {}
             },
             FromOwner::Head { channel, head } => self.head(&channel, head, effects),
-            FromOwner::Entries { channel, entries } => self.publish(&channel, &entries, effects),
+            FromOwner::Entries { channel, entries } => {
+                self.counts.published += entries.len() as u64;
+                self.publish(&channel, &entries, effects);
+            }
             FromOwner::Accepted { ticket, seq, at, duplicate } => {
                 if let Some(request) = self.take_request(ticket) {
-                    let Request { connection, reply_to, channel, .. } = request;
+                    let Request { connection, reply_to, channel, asked_at, .. } = request;
+                    self.counts.accept.record_time(self.now - asked_at);
                     let frame =
                         ServerFrame::Accepted { reply_to, channel, seq, at_ms: at, duplicate };
                     self.send(connection, &frame, effects);
@@ -94,6 +98,7 @@ impl Gateway {
             }
             FromOwner::Page { ticket, entries, head } => match self.take_pending(ticket) {
                 Some(Pending::CatchUp { channel, after }) => {
+                    self.counts.pages += 1;
                     self.page(&channel, after, &entries, head, effects);
                 }
                 Some(Pending::Request(request)) => {

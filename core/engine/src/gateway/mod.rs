@@ -15,6 +15,7 @@
 //! - **Bounded**: a session's queue holds [`crate::limits::SESSION_QUEUE_BYTES_MAX`] and what one
 //!   session may have asked for.
 
+mod counts;
 mod delivery;
 mod links;
 mod sessions;
@@ -34,6 +35,8 @@ use crate::session::Session;
 use crate::time::{MonoTime, WallTime};
 use crate::token::TokenKey;
 use crate::websocket;
+
+pub use counts::{GatewayCounts, Tally};
 
 /// What happens to a gateway.
 #[derive(Debug)]
@@ -116,6 +119,9 @@ pub struct Gateway {
     catch_up: CatchUp,
     /// One for each session: when to look whether it is still alive.
     deadlines: BTreeSet<(MonoTime, ConnectionId)>,
+    /// When the input came that is being handled.
+    now: MonoTime,
+    counts: GatewayCounts,
 }
 
 /// A channel with a session at this gateway.
@@ -151,6 +157,7 @@ struct Request {
     channel: ChannelId,
     /// It asks for a page of history.
     page: bool,
+    asked_at: MonoTime,
 }
 
 impl Gateway {
@@ -165,6 +172,8 @@ impl Gateway {
             last_ticket: 0,
             catch_up: CatchUp::default(),
             deadlines: BTreeSet::new(),
+            now: MonoTime::default(),
+            counts: GatewayCounts::default(),
         }
     }
 
@@ -175,6 +184,7 @@ impl Gateway {
         input: Input,
         effects: &mut Vec<Effect>,
     ) {
+        self.now = now;
         match input {
             Input::Connected { connection } => self.connected(now, connection, effects),
             Input::Text { connection, text } => self.text(now, wall, connection, &text, effects),
@@ -186,6 +196,9 @@ impl Gateway {
             Input::Tick => self.tick(now, effects),
             Input::Drain => self.drain(effects),
         }
+        self.counts.sessions.set(self.sessions.len());
+        self.counts.channels = self.channels.len();
+        self.counts.tickets.set(self.pending.len());
     }
 
     /// When to feed [`Input::Tick`], if nothing else happens before.
@@ -196,6 +209,11 @@ impl Gateway {
     /// Sessions that are connected.
     pub fn session_count(&self) -> usize {
         self.sessions.len()
+    }
+
+    /// What happened since the start, and how full the machine's tables are.
+    pub fn counts(&self) -> &GatewayCounts {
+        &self.counts
     }
 
     fn shard_of(&self, workspace: &WorkspaceId) -> ShardId {
@@ -241,6 +259,7 @@ impl Gateway {
         message: String,
         effects: &mut Vec<Effect>,
     ) {
+        self.counts.rejected.count(code as usize, code.as_str());
         let retry_after_ms = code.is_retryable().then_some(RETRY_AFTER_MS);
         let frame = ServerFrame::Rejected { reply_to, code, message, retry_after_ms };
         self.send(connection, &frame, effects);
@@ -264,6 +283,7 @@ impl Gateway {
         reconnect_after_ms: Option<u64>,
         effects: &mut Vec<Effect>,
     ) {
+        self.counts.goodbyes.count(code as usize, code.as_str());
         let frame = encode(&ServerFrame::Goodbye { code, message, reconnect_after_ms });
         effects.push(Effect::Send { connection, frame });
         effects.push(Effect::Close { connection });

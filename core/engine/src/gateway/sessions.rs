@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Effect, Gateway, Pending, Request};
 use crate::frame::{ClientFrame, GoodbyeCode, RejectCode, Resume, ServerFrame};
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserKey};
+use crate::levels::Limit;
 use crate::limits::{
     HELLO_TIMEOUT, PAGE_ENTRIES_MAX, RESUME_CHANNELS_MAX, SESSION_IDLE_TIMEOUT, SESSION_PAGES_MAX,
     SESSION_REQUESTS_MAX, SESSIONS_MAX,
@@ -35,6 +36,7 @@ impl Gateway {
         effects: &mut Vec<Effect>,
     ) {
         if self.sessions.len() >= SESSIONS_MAX {
+            self.counts.hits.hit(Limit::Sessions);
             let message = format!("this gateway holds {SESSIONS_MAX} sessions, its limit");
             let after = Some(FULL_RECONNECT_MS);
             self.goodbye(connection, GoodbyeCode::Unavailable, message, after, effects);
@@ -56,6 +58,7 @@ impl Gateway {
         // A frame may still be on its way when the session has been told goodbye.
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         session.heard_at = now;
+        self.counts.frames += 1;
         let live = match &session.phase {
             Phase::Greeting => None,
             Phase::Opening { user, .. } | Phase::Live { user, .. } => Some(user.clone()),
@@ -95,6 +98,7 @@ impl Gateway {
             }
         };
         if resume.len() > RESUME_CHANNELS_MAX {
+            self.counts.hits.hit(Limit::ResumeChannels);
             let message = format!("hello resumes more than {RESUME_CHANNELS_MAX} channels");
             self.goodbye(connection, GoodbyeCode::Protocol, message, None, effects);
             return;
@@ -163,7 +167,7 @@ impl Gateway {
         let shard = self.shard_of(&user.workspace);
         let page = matches!(frame, Ask::Page(_));
         let (Ask::Write(frame) | Ask::Page(frame)) = frame;
-        let request = Request { connection, reply_to, channel, page };
+        let request = Request { connection, reply_to, channel, page, asked_at: self.now };
         self.forward(shard, request, frame, effects);
     }
 
@@ -178,6 +182,8 @@ impl Gateway {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         let pages_full = request.page && session.pages >= SESSION_PAGES_MAX;
         if session.requests >= SESSION_REQUESTS_MAX || pages_full {
+            let limit = if pages_full { Limit::SessionPages } else { Limit::SessionRequests };
+            self.counts.hits.hit(limit);
             let message = format!(
                 "{SESSION_REQUESTS_MAX} requests, or {SESSION_PAGES_MAX} for history, wait for \
                  their reply already"
@@ -191,6 +197,8 @@ impl Gateway {
         }
         session.requests += 1;
         session.pages += usize::from(request.page);
+        self.counts.session_requests.set(session.requests);
+        self.counts.session_pages.set(session.pages);
         self.ask(shard, Pending::Request(request), frame, effects);
     }
 
@@ -220,10 +228,12 @@ impl Gateway {
             let Some(session) = self.sessions.get(&connection) else { continue };
             match session.phase {
                 Phase::Greeting => {
+                    self.counts.hits.hit(Limit::HelloTime);
                     let message = format!("no hello within {} s", HELLO_TIMEOUT.as_secs());
                     self.goodbye(connection, GoodbyeCode::Protocol, message, Some(0), effects);
                 }
                 Phase::Opening { .. } if session.heard_at + HELLO_TIMEOUT <= now => {
+                    self.counts.hits.hit(Limit::HelloTime);
                     let message = "the owner of your data can't be reached".to_owned();
                     let after = Some(self.jitter(connection, DRAIN_SPREAD_MS));
                     self.goodbye(connection, GoodbyeCode::Unavailable, message, after, effects);
@@ -232,6 +242,7 @@ impl Gateway {
                     self.deadlines.insert((session.heard_at + HELLO_TIMEOUT, connection));
                 }
                 Phase::Live { .. } if session.heard_at + SESSION_IDLE_TIMEOUT <= now => {
+                    self.counts.hits.hit(Limit::SessionIdleTime);
                     let message = idle_message(SESSION_IDLE_TIMEOUT);
                     self.goodbye(connection, GoodbyeCode::Idle, message, Some(0), effects);
                 }

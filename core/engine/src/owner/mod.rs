@@ -12,6 +12,8 @@
 //! - **Once**: one (channel, sender, nonce) is numbered at most once within the window.
 //! - **One copy per gateway**: an entry is published once per subscribed link.
 
+mod counts;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -19,12 +21,15 @@ use crate::entry::{ChannelEntry, Content, Entry};
 use crate::fanout::Interest;
 use crate::frame::RejectCode;
 use crate::ids::{ChannelKey, Nonce, SeqNo, UserId, UserKey};
+use crate::levels::Limit;
 use crate::limits::{BODY_BYTES_MAX, PAGE_ENTRIES_MAX};
 use crate::link::{FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
 use crate::membership::Membership;
 use crate::nonces::Nonces;
 use crate::sequencer::Sequencer;
 use crate::time::WallTime;
+
+pub use counts::OwnerCounts;
 
 /// What happens to an owner.
 #[derive(Debug)]
@@ -84,6 +89,7 @@ pub struct Owner {
     appending: VecDeque<ChannelKey>,
     reads: BTreeMap<ReadId, (LinkId, Ticket, ChannelKey)>,
     last_read: u64,
+    counts: OwnerCounts,
 }
 
 #[derive(Debug)]
@@ -131,6 +137,11 @@ impl Owner {
         owner
     }
 
+    /// What happened since the start, and how full the machine's tables are.
+    pub fn counts(&self) -> &OwnerCounts {
+        &self.counts
+    }
+
     pub fn handle(&mut self, wall: WallTime, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::LinkDown { link } => self.link_down(link),
@@ -138,6 +149,7 @@ impl Owner {
             Input::Stored { count } => self.stored(count, effects),
             Input::Read { read, entries } => self.read_done(read, entries, effects),
         }
+        self.counts.channels = self.channels.len();
     }
 
     fn frame(&mut self, wall: WallTime, link: LinkId, frame: ToOwner, effects: &mut Vec<Effect>) {
@@ -193,10 +205,15 @@ impl Owner {
         let channel = self.channels.get_mut(&key).expect("a member's channel exists");
         if let Some((seq, at)) = channel.nonces.find(&sender, &nonce) {
             channel.accept_again(at, link, ticket, seq, effects);
+            self.counts.duplicates += 1;
             return Ok(());
         }
         let content = Content::Message { sender: sender.clone(), nonce: nonce.clone(), body };
-        let entry = channel.sequencer.assign(wall, content).map_err(Refusal::busy)?;
+        let entry = channel
+            .sequencer
+            .assign(wall, content)
+            .map_err(|busy| Refusal::busy(busy, &mut self.counts))?;
+        self.counts.in_flight.set(channel.sequencer.in_flight());
         channel.nonces.record(sender, nonce, entry.seq, wall);
         channel.wait(entry.seq, Waiting { link, ticket, duplicate: false });
         self.append(key, entry, effects);
@@ -219,7 +236,11 @@ impl Owner {
             return Ok(());
         }
         let content = Content::Joined { user: user.clone() };
-        let entry = channel.sequencer.assign(wall, content).map_err(Refusal::busy)?;
+        let entry = channel
+            .sequencer
+            .assign(wall, content)
+            .map_err(|busy| Refusal::busy(busy, &mut self.counts))?;
+        self.counts.in_flight.set(channel.sequencer.in_flight());
         channel.joining.insert(user, entry.seq);
         channel.wait(entry.seq, Waiting { link, ticket, duplicate: false });
         self.append(key, entry, effects);
@@ -227,6 +248,7 @@ impl Owner {
     }
 
     fn append(&mut self, channel: ChannelKey, entry: Entry, effects: &mut Vec<Effect>) {
+        self.counts.numbered += 1;
         self.appending.push_back(channel.clone());
         effects.push(Effect::Append(ChannelEntry { channel, entry }));
     }
@@ -237,6 +259,7 @@ impl Owner {
             let key = self.appending.pop_front().expect("the store holds more than was appended");
             let channel = self.channels.get_mut(&key).expect("an appended channel exists");
             let entry = channel.sequencer.durable();
+            self.counts.durable += 1;
             for waiting in channel.waiting.remove(&entry.seq).unwrap_or_default() {
                 let Waiting { link, ticket, duplicate } = waiting;
                 let accepted =
@@ -283,6 +306,7 @@ impl Owner {
             usize::try_from(entries_max).unwrap_or(PAGE_ENTRIES_MAX).clamp(1, PAGE_ENTRIES_MAX);
         self.last_read += 1;
         let read = ReadId(self.last_read);
+        self.counts.reads += 1;
         self.reads.insert(read, (link, ticket, channel.clone()));
         effects.push(Effect::Read { read, channel, after, entries_max });
         Ok(())
@@ -383,7 +407,8 @@ impl Refusal {
         Self { code: RejectCode::BadBody, message }
     }
 
-    fn busy(busy: crate::sequencer::Busy) -> Self {
+    fn busy(busy: crate::sequencer::Busy, counts: &mut OwnerCounts) -> Self {
+        counts.hits.hit(Limit::InFlight);
         Self { code: RejectCode::Busy, message: busy.to_string() }
     }
 

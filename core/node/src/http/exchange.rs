@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use seriatim_engine::handshake::{Afterwards, Request, Response};
+use seriatim_engine::levels::Limit;
 use seriatim_engine::limits::{
     HANDSHAKE_TIMEOUT, HTTP_ANSWER_TIMEOUT, HTTP_BODY_BYTES_MAX, HTTP_IDLE_TIMEOUT,
 };
@@ -55,13 +56,15 @@ impl Exchange<'_> {
     async fn serve(&mut self, request: &Request) -> io::Result<(Response, Afterwards)> {
         let bytes = usize::try_from(request.content_length).unwrap_or(usize::MAX);
         if bytes > HTTP_BODY_BYTES_MAX {
+            self.context.metrics.hit(Limit::HttpBodyBytes);
             // The body is not read, so nothing behind it can be.
             let remedy = format!("a body has at most {HTTP_BODY_BYTES_MAX} bytes; send less");
             return Ok((Response::text(413, &remedy), Afterwards::Close));
         }
         let context = self.context;
         let body = self.body(bytes, request.expects_continue);
-        let body = within(context, HANDSHAKE_TIMEOUT, "the body", body).await?;
+        let body = within(context, Limit::HandshakeTime, HANDSHAKE_TIMEOUT, body).await?;
+        context.metrics.gauges().plain_requests.add(1);
         Ok((router::answer(context, request, body).await, request.afterwards()))
     }
 
@@ -80,7 +83,7 @@ impl Exchange<'_> {
     async fn answer(&mut self, response: &Response, afterwards: Afterwards) -> io::Result<()> {
         let bytes = response.encode(afterwards);
         let write = self.stream.write_all(&bytes);
-        within(self.context, HTTP_ANSWER_TIMEOUT, "reading the answer", write).await
+        within(self.context, Limit::HttpAnswerTime, HTTP_ANSWER_TIMEOUT, write).await
     }
 
     /// The next request's head; `None` when the connection is over.
@@ -88,14 +91,23 @@ impl Exchange<'_> {
         if self.unread.is_empty() {
             let first = self.stream.read_buf(&mut self.unread);
             let first = clock::timeout(&*self.context.world.clock, HTTP_IDLE_TIMEOUT, first);
-            if first.await.unwrap_or(Ok(0))? == 0 {
-                return Ok(None);
+            match first.await {
+                Ok(read) => {
+                    if read? == 0 {
+                        return Ok(None);
+                    }
+                }
+                Err(clock::TimedOut) => {
+                    self.context.metrics.hit(Limit::HttpIdleTime);
+                    return Ok(None);
+                }
             }
         }
         let head = head::read(&mut self.stream, &mut self.unread);
-        match within(self.context, HANDSHAKE_TIMEOUT, "the head", head).await? {
+        match within(self.context, Limit::HandshakeTime, HANDSHAKE_TIMEOUT, head).await? {
             Head::Request(request) => Ok(Some(request)),
             Head::Refused(error) => {
+                self.context.count_refused(&error);
                 let refusal = Response::text(error.status(), &error.to_string());
                 self.answer(&refusal, Afterwards::Close).await?;
                 pump::finish(&mut self.stream, &*self.context.world.clock).await?;
@@ -108,12 +120,13 @@ impl Exchange<'_> {
 
 async fn within<T>(
     context: &Context,
+    limit: Limit,
     time: Duration,
-    what: &str,
     future: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
     clock::timeout(&*context.world.clock, time, future).await.unwrap_or_else(|clock::TimedOut| {
-        let message = format!("{what} took the peer more than {} s", time.as_secs());
+        context.metrics.hit(limit);
+        let message = format!("the peer hit {}, {} s", limit.name(), time.as_secs());
         Err(io::Error::new(io::ErrorKind::TimedOut, message))
     })
 }

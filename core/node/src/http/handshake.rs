@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::io::AsyncWriteExt;
 
 use seriatim_engine::handshake::{Afterwards, Request, Response, upgrade};
+use seriatim_engine::levels::Limit;
 use seriatim_world::BoxStream;
 
 use super::head::{self, Head};
@@ -28,6 +29,7 @@ pub(super) async fn run(context: Arc<Context>, mut stream: BoxStream) -> io::Res
     let request = match head::read(&mut stream, &mut bytes).await? {
         Head::Request(request) => request,
         Head::Refused(error) => {
+            context.count_refused(&error);
             let refusal = Response::text(error.status(), &error.to_string());
             return refuse(&context, stream, &refusal).await;
         }
@@ -37,16 +39,18 @@ pub(super) async fn run(context: Arc<Context>, mut stream: BoxStream) -> io::Res
         return websocket(context, stream, &request, bytes).await;
     }
     let Ok(permit) = context.exchanges.clone().try_acquire_owned() else {
+        context.metrics.hit(Limit::HttpConnections);
         let refusal = Response::text(503, "this gateway has its fill of plain connections")
             .with_header("Retry-After", FULL_RETRY_AFTER_S);
         return refuse(&context, stream, &refusal).await;
     };
     let spawn = context.world.spawn.clone();
     let task = async move {
+        let inside = context.metrics.gauges().exchanges.enter();
         if let Err(error) = exchange::run(&context, stream, request, bytes).await {
             tracing::debug!(%error, "plain connection failed");
         }
-        drop(permit);
+        drop((inside, permit));
     };
     spawn.spawn("exchange", Box::pin(task));
     Ok(())
@@ -61,9 +65,11 @@ async fn websocket(
     match upgrade(request) {
         Ok(accepted) => {
             stream.write_all(&accepted).await?;
+            context.metrics.gauges().handshakes_done.add(1);
             let connection = context.next_connection();
             let (world, inbox) = (context.world.clone(), context.inbox.clone());
-            let task = connection::run(world, stream, unread, connection, inbox);
+            let metrics = context.metrics.clone();
+            let task = connection::run(world, stream, unread, connection, inbox, metrics);
             context.world.spawn.spawn("connection", Box::pin(task));
             Ok(())
         }

@@ -17,11 +17,14 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
+use seriatim_engine::handshake::HandshakeError;
 use seriatim_engine::ids::ConnectionId;
+use seriatim_engine::levels::Limit;
 use seriatim_engine::limits::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX};
 use seriatim_world::{Listener, World, clock};
 
 use crate::gateway::Arrival;
+use crate::metrics::Metrics;
 
 /// Out of file descriptors, for one: give others time to close some.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -31,15 +34,28 @@ pub(crate) struct Context {
     pub(crate) world: World,
     /// The gateway's.
     pub(crate) inbox: mpsc::Sender<Arrival>,
+    pub(crate) metrics: Metrics,
     last_connection: AtomicU64,
     /// One permit for each connection that may carry plain requests.
     exchanges: Arc<Semaphore>,
 }
 
 impl Context {
-    pub(crate) fn new(world: World, inbox: mpsc::Sender<Arrival>) -> Self {
+    pub(crate) fn new(world: World, inbox: mpsc::Sender<Arrival>, metrics: Metrics) -> Self {
         let exchanges = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
-        Self { world, inbox, last_connection: AtomicU64::new(0), exchanges }
+        Self { world, inbox, metrics, last_connection: AtomicU64::new(0), exchanges }
+    }
+
+    /// Counts a request that was not read because a limit was hit.
+    fn count_refused(&self, error: &HandshakeError) {
+        match error {
+            HandshakeError::TooLarge => self.metrics.hit(Limit::HandshakeBytes),
+            HandshakeError::TooManyHeaders => self.metrics.hit(Limit::Headers),
+            HandshakeError::Malformed { .. }
+            | HandshakeError::HeaderNotText { .. }
+            | HandshakeError::ContentLength { .. }
+            | HandshakeError::TransferEncoding => {}
+        }
     }
 
     /// A number that no connection of this gateway has had.
@@ -53,6 +69,9 @@ pub(crate) async fn run(context: Arc<Context>, mut listener: Box<dyn Listener>) 
     let clock = context.world.clock.clone();
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
+        if handshakes.available_permits() == 0 {
+            context.metrics.hit(Limit::Handshakes);
+        }
         let permit = handshakes.clone().acquire_owned().await.expect("the semaphore stays open");
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -65,12 +84,15 @@ pub(crate) async fn run(context: Arc<Context>, mut listener: Box<dyn Listener>) 
         let (context, clock) = (context.clone(), clock.clone());
         let spawn = context.world.spawn.clone();
         let task = async move {
+            let metrics = context.metrics.clone();
+            let inside = metrics.gauges().handshakes.enter();
             let handshake = handshake::run(context, stream);
-            let done = clock::timeout(&*clock, HANDSHAKE_TIMEOUT, handshake).await;
-            if let Ok(Err(error)) = done {
-                tracing::debug!(peer, %error, "handshake failed");
+            match clock::timeout(&*clock, HANDSHAKE_TIMEOUT, handshake).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(peer, %error, "handshake failed"),
+                Err(clock::TimedOut) => metrics.hit(Limit::HandshakeTime),
             }
-            drop(permit);
+            drop((inside, permit));
         };
         spawn.spawn("handshake", Box::pin(task));
     }

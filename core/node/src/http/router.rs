@@ -13,11 +13,19 @@ pub(super) async fn answer(context: &Context, request: &Request, body: Bytes) ->
 
 /// `Err` is a refusal, with its remedy.
 #[expect(clippy::unused_async, reason = "routes that wait belong here too")]
-async fn route(_: &Context, request: &Request, _: Bytes) -> Result<Response, Response> {
+async fn route(context: &Context, request: &Request, _: Bytes) -> Result<Response, Response> {
     match request.path.as_str() {
         "/healthz" => {
             only(request, "GET")?;
             Ok(health::alive())
+        }
+        "/readyz" => {
+            only(request, "GET")?;
+            Ok(health::ready(context))
+        }
+        "/metrics" => {
+            only(request, "GET")?;
+            Ok(health::metrics(context))
         }
         _ => Err(Response::text(404, "nothing here; clients connect to /v1/ws by WebSocket")),
     }

@@ -1,0 +1,35 @@
+//! What an owner counts of itself.
+
+use crate::levels::{Hits, Level};
+use crate::limits::IN_FLIGHT_MAX;
+
+/// Since the owner started on what its store recovered. Small, so that a copy of it may be
+/// published after every turn.
+#[derive(Debug, Clone, Copy)]
+pub struct OwnerCounts {
+    pub numbered: u64,
+    pub durable: u64,
+    /// Messages that were sent again with a nonce that was known.
+    pub duplicates: u64,
+    /// Pages that were read out of the log.
+    pub reads: u64,
+    pub channels: usize,
+    /// The entries of one channel that wait for the store: of the channel that numbered one last;
+    /// its peak is that of all channels.
+    pub in_flight: Level,
+    pub hits: Hits,
+}
+
+impl Default for OwnerCounts {
+    fn default() -> Self {
+        Self {
+            numbered: 0,
+            durable: 0,
+            duplicates: 0,
+            reads: 0,
+            channels: 0,
+            in_flight: Level::new("channel_in_flight", IN_FLIGHT_MAX),
+            hits: Hits::default(),
+        }
+    }
+}
