@@ -9,6 +9,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, accept_with, bind, connect,
     getsockname, listen, recv, send, socket_with, sockopt,
 };
+use seriatim_engine::limits::CLIENT_SEND_BUFFER_BYTES;
 
 /// The most events of one wait.
 const EVENTS_MAX: usize = 1_024;
@@ -49,6 +50,8 @@ impl Poll {
 pub(crate) fn listener() -> anyhow::Result<(OwnedFd, String)> {
     let socket = stream_socket(SocketFlags::CLOEXEC)?;
     bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))?;
+    // As the server's.
+    sockopt::set_socket_send_buffer_size(&socket, CLIENT_SEND_BUFFER_BYTES)?;
     listen(&socket, 4_096)?;
     let address = SocketAddrV4::try_from(getsockname(&socket)?)?.to_string();
     Ok((socket, address))

@@ -169,9 +169,27 @@ number!(
     ShardId(u32)
 );
 number!(
-    /// One socket of a gateway, numbered from 1 since the gateway started.
+    /// One connection of a gateway. No other has had the same number since the gateway started;
+    /// see [`crate::slots`].
     ConnectionId(u64)
 );
+
+impl ConnectionId {
+    /// The `generation`-th connection that has the place `slot`.
+    pub(crate) fn new(slot: u32, generation: u32) -> Self {
+        Self(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    /// Its place among all connections, from 0. Places are used again, and so stay few.
+    pub fn slot(self) -> usize {
+        let [_, _, _, _, a, b, c, d] = self.0.to_be_bytes();
+        u32::from_be_bytes([a, b, c, d]) as usize
+    }
+
+    pub(crate) fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
 
 impl SeqNo {
     /// The position before the first entry.

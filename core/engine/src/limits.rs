@@ -70,6 +70,14 @@ pub const IN_FLIGHT_MAX: usize = 2 * STORE_BATCH_MAX;
 /// How long a nonce is remembered. A retry within it gets its first seq.
 pub const NONCE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Pages of one shard that a gateway's sessions may have on their way from the log together. More
+/// wait for their turn, so that a crowd that comes back shares the owner with those that send.
+pub const CATCH_UP_READS_MAX: usize = 16;
+
+/// Frames of one channel that are due together are joined up to so many bytes: one write carries
+/// them. Longer: another run.
+pub const RUN_BYTES_MAX: usize = 16 * 1024;
+
 /// Bytes queued for one session. Over it, the session leaves live delivery and is served from the
 /// log at its own pace.
 pub const SESSION_QUEUE_BYTES_MAX: usize = 64 * 1024;
@@ -92,6 +100,11 @@ pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Sessions of one gateway process; the file-descriptor limit leaves no room for more. More: the
 /// connection is told to come back.
 pub const SESSIONS_MAX: usize = 19_500;
+
+/// What the kernel holds of bytes that a client does not take (it doubles the figure): left to
+/// itself it takes 4 MiB of each stuck client before it lets us know. More waits in the session's
+/// queue.
+pub const CLIENT_SEND_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Requests that one session may have open. More: rejected as `busy`.
 pub const SESSION_REQUESTS_MAX: usize = 256;

@@ -1,12 +1,9 @@
-//! One client's session at a gateway: where it is in its life, and what it has been sent.
-
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
+//! One client's session at a gateway: where it is in its life, and how much is queued for it.
 
 use crate::frame::Resume;
-use crate::ids::{ChannelKey, SeqNo, UserKey};
+use crate::ids::{ChannelKey, UserKey};
 use crate::limits::{SESSION_QUEUE_BYTES_LOW, SESSION_QUEUE_BYTES_MAX};
+use crate::link::Ticket;
 use crate::time::MonoTime;
 
 /// A session, keyed by its connection.
@@ -20,6 +17,8 @@ pub struct Session {
     /// Those of them that are for a page of history.
     pub pages: usize,
     pub queue: SendQueue,
+    /// Channels whose entries wait in the log until the queue is short.
+    pub waiting: Vec<ChannelKey>,
 }
 
 #[derive(Debug)]
@@ -30,34 +29,14 @@ pub enum Phase {
     Opening {
         user: UserKey,
         resume: Vec<Resume>,
+        /// Of the question, if the owner could be asked.
+        ticket: Option<Ticket>,
     },
     Live {
         user: UserKey,
-        channels: BTreeMap<ChannelKey, Cursor>,
+        /// Each has a cursor in [`crate::followers`].
+        channels: Vec<ChannelKey>,
     },
-}
-
-/// What a session has of a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cursor {
-    /// Every entry up to here has been queued for the session, each once.
-    pub sent_upto: SeqNo,
-    /// A page is on its way.
-    pub reading: bool,
-    /// The session is owed a `caught_up` when it reaches the head.
-    pub owes_caught_up: bool,
-}
-
-/// What became of an entry that was offered to a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offer {
-    Sent,
-    /// The session already had it, or is not in the channel.
-    NotNeeded,
-    /// Entries before it are missing; the log has them.
-    Behind,
-    /// The session's queue is full; the log will have it.
-    Full,
 }
 
 impl Session {
@@ -68,6 +47,7 @@ impl Session {
             requests: 0,
             pages: 0,
             queue: SendQueue::default(),
+            waiting: Vec::new(),
         }
     }
 
@@ -76,33 +56,6 @@ impl Session {
             Phase::Greeting => None,
             Phase::Opening { user, .. } | Phase::Live { user, .. } => Some(user),
         }
-    }
-
-    pub fn cursor_mut(&mut self, channel: &ChannelKey) -> Option<&mut Cursor> {
-        match &mut self.phase {
-            Phase::Live { channels, .. } => channels.get_mut(channel),
-            Phase::Greeting | Phase::Opening { .. } => None,
-        }
-    }
-
-    /// Takes the entry at `seq` if it is the next one and there is room for its frame. The caller
-    /// queues the frame when the answer is [`Offer::Sent`].
-    pub fn offer(&mut self, channel: &ChannelKey, seq: SeqNo, frame: &Bytes) -> Offer {
-        let full = self.queue.is_full();
-        let Some(cursor) = self.cursor_mut(channel) else { return Offer::NotNeeded };
-        if seq <= cursor.sent_upto {
-            return Offer::NotNeeded;
-        }
-        if seq != cursor.sent_upto.next() {
-            return Offer::Behind;
-        }
-        if full {
-            cursor.owes_caught_up = true;
-            return Offer::Full;
-        }
-        cursor.sent_upto = seq;
-        self.queue.add(frame.len());
-        Offer::Sent
     }
 }
 
@@ -144,40 +97,20 @@ impl SendQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ChannelId, UserId, WorkspaceId};
-
-    fn live() -> (Session, ChannelKey) {
-        let workspace = WorkspaceId::new("w").unwrap();
-        let channel =
-            ChannelKey { workspace: workspace.clone(), channel: ChannelId::new("c").unwrap() };
-        let user = UserKey { workspace, user: UserId::new("ada").unwrap() };
-        let cursor = Cursor { sent_upto: SeqNo(5), reading: false, owes_caught_up: false };
-        let mut session = Session::new(MonoTime::default());
-        session.phase = Phase::Live { user, channels: BTreeMap::from([(channel.clone(), cursor)]) };
-        (session, channel)
-    }
 
     #[test]
-    fn a_session_takes_each_entry_once_and_in_order() {
-        let (mut session, channel) = live();
-        let frame = Bytes::from_static(b"frame");
-        assert_eq!(session.offer(&channel, SeqNo(5), &frame), Offer::NotNeeded);
-        assert_eq!(session.offer(&channel, SeqNo(7), &frame), Offer::Behind);
-        assert_eq!(session.offer(&channel, SeqNo(6), &frame), Offer::Sent);
-        assert_eq!(session.offer(&channel, SeqNo(6), &frame), Offer::NotNeeded);
-        assert_eq!(session.offer(&channel, SeqNo(7), &frame), Offer::Sent);
-    }
-
-    #[test]
-    fn a_full_queue_leaves_entries_in_the_log_until_it_is_short_again() {
-        let (mut session, channel) = live();
-        let frame = Bytes::from(vec![0; SESSION_QUEUE_BYTES_MAX / 2 + 1]);
-        assert_eq!(session.offer(&channel, SeqNo(6), &frame), Offer::Sent);
-        assert!(session.queue.should_measure());
-        assert!(!session.queue.should_measure());
-        assert_eq!(session.offer(&channel, SeqNo(7), &frame), Offer::Sent);
-        assert_eq!(session.offer(&channel, SeqNo(8), &frame), Offer::Full);
-        session.queue.measured(0);
-        assert_eq!(session.offer(&channel, SeqNo(8), &frame), Offer::Sent);
+    fn the_shell_is_asked_once_for_what_is_really_queued() {
+        let mut queue = SendQueue::default();
+        queue.add(SESSION_QUEUE_BYTES_MAX / 2);
+        assert!(!queue.should_measure());
+        queue.add(1);
+        assert!(queue.should_measure());
+        assert!(!queue.should_measure(), "it was asked already");
+        queue.measured(0);
+        queue.add(SESSION_QUEUE_BYTES_MAX);
+        assert!(!queue.is_full());
+        assert!(queue.should_measure());
+        queue.add(1);
+        assert!(queue.is_full());
     }
 }

@@ -1,65 +1,72 @@
-//! The task of one client connection: WebSocket frames in, queued frames out.
+//! The task of one client connection: WebSocket frames in. The gateway writes what goes out.
+//!
+//! An idle connection is this task's state and nothing else: no buffer, no timer.
 
 use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use seriatim_engine::ids::ConnectionId;
 use seriatim_engine::levels::Limit;
-use seriatim_engine::limits::{
-    CLIENT_FRAME_BYTES_MAX, SESSION_QUEUE_BYTES_MAX, SESSION_STALL_TIMEOUT,
-};
+use seriatim_engine::limits::{CLIENT_FRAME_BYTES_MAX, SESSION_STALL_TIMEOUT};
 use seriatim_engine::websocket::{
     Decoder, Message, Opcode, ProtocolError, Role, encode_close, encode_frame,
 };
-use seriatim_world::{BoxStream, World};
+use seriatim_world::{BoxFuture, BoxStream, Clock};
 
 use crate::gateway::Arrival;
 use crate::metrics::Metrics;
-use crate::outbox::Outbox;
-use crate::pump::{Progress, Pump, PumpLimits};
+use crate::pump;
+use crate::socket::{Progress, Socket, Waits};
 
 /// Serves a connection whose handshake is done. `unread` came behind the handshake.
 pub(crate) async fn run(
-    world: World,
+    clock: Arc<dyn Clock>,
     stream: BoxStream,
     unread: Vec<u8>,
     connection: ConnectionId,
     inbox: mpsc::Sender<Arrival>,
     metrics: Metrics,
 ) {
-    let outbox = Outbox::default();
-    let arrival = Arrival::Connected { connection, outbox: outbox.clone() };
-    if inbox.send(arrival).await.is_err() {
-        return;
-    }
     let mut served = Connection {
         connection,
-        inbox: inbox.clone(),
+        inbox,
         decoder: Decoder::new(Role::Server, CLIENT_FRAME_BYTES_MAX),
-        outbox: outbox.clone(),
-        metrics: metrics.clone(),
+        socket: Socket::new(stream),
+        clock,
+        stall: None,
+        messages: Vec::new(),
+        metrics,
     };
-    let limits = PumpLimits {
-        stall_timeout: SESSION_STALL_TIMEOUT,
-        read_pause_bytes: 2 * SESSION_QUEUE_BYTES_MAX,
-    };
-    let mut pump = Pump::new(stream, outbox, world.clock.clone(), limits);
-    let reason = served.serve(&mut pump, unread).await;
+    let arrival = Arrival::Connected { connection, socket: served.socket.clone() };
+    if served.send(arrival).await.is_err() {
+        return;
+    }
+    served.decode(&unread);
+    drop(unread);
+    let reason = served.serve().await;
     if matches!(&reason, Reason::Failed(error) if error.kind() == io::ErrorKind::TimedOut) {
-        metrics.hit(Limit::SessionStallTime);
+        served.metrics.hit(Limit::SessionStallTime);
     }
     tracing::debug!(connection = connection.0, ?reason, "connection ended");
     // The gateway may be gone, if the node is stopping.
-    drop(inbox.send(Arrival::Disconnected { connection }).await);
+    served.send(Arrival::Disconnected { connection }).await.ok();
 }
 
 struct Connection {
     connection: ConnectionId,
     inbox: mpsc::Sender<Arrival>,
     decoder: Decoder,
-    outbox: Outbox,
+    socket: Socket,
+    clock: Arc<dyn Clock>,
+    /// Runs while the socket takes no byte.
+    stall: Option<BoxFuture<'static, ()>>,
+    /// What has come and was not handed on. Empty most of the time, and then without memory.
+    messages: Vec<String>,
     metrics: Metrics,
 }
 
@@ -73,25 +80,27 @@ enum Reason {
 }
 
 impl Connection {
-    async fn serve(&mut self, pump: &mut Pump, unread: Vec<u8>) -> Reason {
-        let mut buffer = unread;
+    async fn serve(&mut self) -> Reason {
+        let connection = self.connection;
         loop {
-            if !self.take(&buffer).await {
-                return Reason::NodeStopped;
+            for text in std::mem::take(&mut self.messages) {
+                if self.send(Arrival::Text { connection, text }).await.is_err() {
+                    return Reason::NodeStopped;
+                }
             }
-            buffer.clear();
-            match pump.read(&mut buffer).await {
+            match std::future::poll_fn(|context| self.poll(context)).await {
                 Ok(Progress::Read) => {}
                 Ok(Progress::Short(bytes)) => {
-                    let arrival = Arrival::Queue { connection: self.connection, bytes };
-                    if self.inbox.send(arrival).await.is_err() {
+                    if self.send(Arrival::Queue { connection, bytes }).await.is_err() {
                         return Reason::NodeStopped;
                     }
                 }
                 Ok(Progress::End) => return Reason::PeerClosed,
-                Ok(Progress::Closed) => {
-                    // The peer learns it from the close frame too; it may be gone already.
-                    drop(pump.finish().await);
+                Ok(Progress::Closed(mut stream)) => {
+                    let clock = self.clock.clone();
+                    // The peer learns it from the close frame too; it may be gone already. Boxed,
+                    // so that no connection has room for it all its life.
+                    drop(Box::pin(async move { pump::finish(&mut stream, &*clock).await }).await);
                     return Reason::WeClosed;
                 }
                 Err(error) => return Reason::Failed(error),
@@ -99,17 +108,43 @@ impl Connection {
         }
     }
 
-    /// Hands on what the bytes complete. False when the gateway is gone.
-    async fn take(&mut self, mut bytes: &[u8]) -> bool {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Progress>> {
+        let mut waits = Waits::ToRead;
+        let socket = self.socket.clone();
+        let polled = socket.poll(context, &mut waits, |bytes| self.decode(bytes));
+        match (polled, waits) {
+            (Poll::Ready(progress), _) => Poll::Ready(progress),
+            (Poll::Pending, Waits::ToRead) => {
+                self.stall = None;
+                Poll::Pending
+            }
+            (Poll::Pending, Waits::ToWrite { progress }) => self.poll_stall(context, progress),
+        }
+    }
+
+    fn poll_stall(
+        &mut self,
+        context: &mut Context<'_>,
+        progress: bool,
+    ) -> Poll<io::Result<Progress>> {
+        if progress {
+            self.stall = None;
+        }
+        let stall = self.stall.get_or_insert_with(|| {
+            self.clock.sleep_until(self.clock.mono_now() + SESSION_STALL_TIMEOUT)
+        });
+        stall
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the peer takes no bytes")))
+    }
+
+    /// Takes what the bytes complete.
+    fn decode(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            let connection = self.connection;
             match self.decoder.decode(&mut bytes) {
                 Ok(None) => {}
-                Ok(Some(Message::Text(text))) => {
-                    if self.inbox.send(Arrival::Text { connection, text }).await.is_err() {
-                        return false;
-                    }
-                }
+                Ok(Some(Message::Text(text))) => self.messages.push(text),
                 Ok(Some(Message::Binary(_))) => {
                     self.close(1003, "this protocol has text messages only");
                 }
@@ -119,13 +154,14 @@ impl Connection {
                 Err(error) => self.refuse(&error),
             }
         }
-        true
     }
+
+    // What these queue is written when the task polls its socket next, at once.
 
     fn pong(&self, payload: &Bytes) {
         let mut frame = Vec::new();
         encode_frame(Opcode::Pong, payload, None, &mut frame);
-        self.outbox.push(frame.into());
+        self.socket.push(frame.into());
     }
 
     fn refuse(&self, error: &ProtocolError) {
@@ -137,17 +173,29 @@ impl Connection {
     }
 
     fn close(&self, code: u16, reason: &str) {
-        close(&self.outbox, code, reason);
+        self.socket.push(close_frame(code, reason));
+        self.socket.close();
+    }
+
+    /// Hands something to the gateway, waiting while its inbox is full. An error: it is gone.
+    async fn send(&mut self, arrival: Arrival) -> Result<(), ()> {
+        match self.inbox.try_send(arrival) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(()),
+            // Boxed, so that no connection has room for it all its life.
+            Err(TrySendError::Full(arrival)) => {
+                Box::pin(self.inbox.send(arrival)).await.map_err(|_| ())
+            }
+        }
     }
 }
 
 /// The close code of a message that exceeds a limit.
 const TOO_BIG: u16 = 1009;
 
-/// Queues a close frame, behind which nothing follows.
-pub(crate) fn close(outbox: &Outbox, code: u16, reason: &str) {
+/// The frame behind which nothing follows.
+pub(crate) fn close_frame(code: u16, reason: &str) -> Bytes {
     let mut frame = Vec::new();
     encode_close(Some((code, reason)), None, &mut frame);
-    outbox.push(frame.into());
-    outbox.close();
+    frame.into()
 }

@@ -1,24 +1,33 @@
 //! The shell of the gateway machine: one task that owns it, fed by connections and links.
+//!
+//! It works in turns. What arrived is handled, then all that this led to is written: a session
+//! that is due several frames gets them in one write. A turn that brought one frame writes it at
+//! once; the more there is to do, the more share a write.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use seriatim_engine::gateway::{Effect, Gateway, Input};
 use seriatim_engine::ids::{ConnectionId, ShardId};
 use seriatim_engine::limits::SESSION_QUEUE_BYTES_LOW;
 use seriatim_engine::link::FromOwner;
+use seriatim_engine::slots::Slots;
 use seriatim_world::World;
 
-use crate::connection;
+use crate::connection::close_frame;
 use crate::link;
 use crate::metrics::Metrics;
+use crate::numbers::Numbers;
 use crate::outbox::Outbox;
+use crate::socket::Socket;
 
 /// What reaches a gateway from its connections and links.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    Connected { connection: ConnectionId, outbox: Outbox },
+    Connected { connection: ConnectionId, socket: Socket },
     Text { connection: ConnectionId, text: String },
     Disconnected { connection: ConnectionId },
     Queue { connection: ConnectionId, bytes: usize },
@@ -36,17 +45,21 @@ const TURN_ARRIVALS_MAX: usize = 256;
 pub(crate) async fn run(
     world: World,
     machine: Gateway,
+    numbers: Arc<Numbers>,
     metrics: Metrics,
     mut inbox: mpsc::Receiver<Arrival>,
 ) {
     let mut shell = Shell {
         world,
         machine,
+        numbers,
         metrics,
-        connections: BTreeMap::new(),
+        connections: Slots::default(),
+        dirty: Vec::new(),
         links: BTreeMap::new(),
         effects: Vec::new(),
         measured: VecDeque::new(),
+        scratch: Vec::new(),
     };
     let mut arrivals = Vec::new();
     loop {
@@ -70,6 +83,8 @@ pub(crate) async fn run(
         for arrival in arrivals.drain(..) {
             shell.arrived(arrival);
         }
+        // Tokio would let a task that writes to many sockets do so to the first 128 only.
+        tokio::task::unconstrained(async { shell.flush() }).await;
         shell.metrics.gateway(shell.machine.counts());
     }
 }
@@ -77,25 +92,40 @@ pub(crate) async fn run(
 struct Shell {
     world: World,
     machine: Gateway,
+    numbers: Arc<Numbers>,
     metrics: Metrics,
-    connections: BTreeMap<ConnectionId, Outbox>,
+    connections: Slots<Connection>,
+    /// Those to which something was queued in this turn.
+    dirty: Vec<ConnectionId>,
     links: BTreeMap<ShardId, Outbox>,
     effects: Vec<Effect>,
     /// Answers to [`Effect::Measure`] that the machine has not been given.
     measured: VecDeque<Input>,
+    /// Where frames that are due together are put together.
+    scratch: Vec<u8>,
+}
+
+struct Connection {
+    socket: Socket,
+    is_dirty: bool,
 }
 
 impl Shell {
     fn arrived(&mut self, arrival: Arrival) {
         let input = match arrival {
-            Arrival::Connected { connection, outbox } => {
-                self.connections.insert(connection, outbox);
+            Arrival::Connected { connection, socket } => {
+                let earlier =
+                    self.connections.insert(connection, Connection { socket, is_dirty: false });
+                assert!(earlier.is_none(), "a connection's place is taken");
                 Input::Connected { connection }
             }
             Arrival::Text { connection, text } => Input::Text { connection, text },
             Arrival::Disconnected { connection } => {
                 self.connections.remove(&connection);
-                Input::Disconnected { connection }
+                self.handle(Input::Disconnected { connection });
+                // The last that anybody says of it.
+                self.numbers.give_back(connection);
+                return;
             }
             Arrival::Queue { connection, bytes } => Input::Queue { connection, bytes },
             Arrival::LinkUp { shard, outbox } => {
@@ -122,30 +152,31 @@ impl Shell {
             let mut effects = std::mem::take(&mut self.effects);
             self.machine.handle(now, wall, input, &mut effects);
             for effect in effects.drain(..) {
-                let measured = self.carry_out(effect);
-                self.measured.extend(measured);
+                self.carry_out(effect);
             }
             self.effects = effects;
             next = self.measured.pop_front();
         }
     }
 
-    fn carry_out(&self, effect: Effect) -> Option<Input> {
+    fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { connection, frame } => {
-                if let Some(outbox) = self.connections.get(&connection) {
-                    outbox.push(frame);
+            Effect::Send { connection, frame } => self.push(connection, frame),
+            Effect::Broadcast { connections, frames } => {
+                for connection in connections {
+                    self.push(connection, frames.clone());
                 }
             }
             Effect::Close { connection } => {
-                if let Some(outbox) = self.connections.get(&connection) {
-                    connection::close(outbox, 1000, "");
+                self.push(connection, close_frame(1000, ""));
+                if let Some(Connection { socket, .. }) = self.connections.get(&connection) {
+                    socket.close();
                 }
             }
             Effect::Measure { connection } => {
-                let outbox = self.connections.get(&connection)?;
-                let bytes = outbox.ask_short(SESSION_QUEUE_BYTES_LOW)?;
-                return Some(Input::Queue { connection, bytes });
+                let asked = self.connections.get(&connection);
+                let bytes = asked.and_then(|one| one.socket.ask_short(SESSION_QUEUE_BYTES_LOW));
+                self.measured.extend(bytes.map(|bytes| Input::Queue { connection, bytes }));
             }
             Effect::ToOwner { shard, frame } => {
                 if let Some(outbox) = self.links.get(&shard) {
@@ -153,6 +184,36 @@ impl Shell {
                 }
             }
         }
-        None
+    }
+
+    fn push(&mut self, connection: ConnectionId, frames: Bytes) {
+        let Some(Connection { socket, is_dirty }) = self.connections.get_mut(&connection) else {
+            return;
+        };
+        socket.push(frames);
+        if !*is_dirty {
+            *is_dirty = true;
+            self.dirty.push(connection);
+        }
+    }
+
+    /// Writes what was queued, until nothing is: a session may be due more once its queue is short.
+    fn flush(&mut self) {
+        while !self.dirty.is_empty() {
+            let mut dirty = std::mem::take(&mut self.dirty);
+            for connection in dirty.drain(..) {
+                let Some(one) = self.connections.get_mut(&connection) else { continue };
+                one.is_dirty = false;
+                if let Some(bytes) = one.socket.flush(&mut self.scratch) {
+                    self.measured.push_back(Input::Queue { connection, bytes });
+                }
+            }
+            if self.dirty.capacity() == 0 {
+                self.dirty = dirty;
+            }
+            if let Some(input) = self.measured.pop_front() {
+                self.handle(input);
+            }
+        }
     }
 }

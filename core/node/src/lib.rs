@@ -10,8 +10,10 @@ mod http;
 mod link;
 mod messages;
 mod metrics;
+mod numbers;
 mod outbox;
 mod pump;
+mod socket;
 mod start;
 
 pub use config::{GatewayRole, LinkAddress, MessagesRole, NodeConfig, OwnerConfig};

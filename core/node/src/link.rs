@@ -25,7 +25,7 @@ use crate::gateway::Arrival as GatewayArrival;
 use crate::messages::Arrival as OwnerArrival;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
-use crate::pump::{Progress, Pump, PumpLimits};
+use crate::pump::{Progress, Pump};
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -128,8 +128,7 @@ impl Link {
         let clock = world.clock.clone();
         let heard_at = clock.mono_now();
         // Both ends go on reading while they wait to write, or they could wait for each other.
-        let limits = PumpLimits { stall_timeout: LINK_TIMEOUT, read_pause_bytes: usize::MAX };
-        let pump = Pump::new(stream, outbox, clock.clone(), limits);
+        let pump = Pump::new(stream, outbox, clock.clone(), LINK_TIMEOUT);
         Self { pump, frames: Frames::default(), clock, heard_at }
     }
 
@@ -148,7 +147,6 @@ impl Link {
             let now = self.clock.mono_now();
             match progress {
                 Some(Progress::Read) => self.heard_at = now,
-                Some(Progress::Short(_)) => {}
                 Some(Progress::End | Progress::Closed) => return Err(LinkError::Closed),
                 None if self.heard_at + LINK_TIMEOUT <= now => return Err(LinkError::Silent),
                 None => return Ok(None),

@@ -1,5 +1,4 @@
-//! What waits to be written to one stream: filled by a machine's shell, emptied by the stream's
-//! task.
+//! What waits to be written to one link: filled by a machine's shell, emptied by the link's task.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +18,6 @@ struct State {
     frames: VecDeque<Bytes>,
     bytes: usize,
     closing: bool,
-    /// Somebody wants to hear when no more than so many bytes are queued.
-    short: Option<usize>,
     waker: Option<Waker>,
 }
 
@@ -47,13 +44,6 @@ impl Outbox {
         bytes
     }
 
-    /// Takes no more frames; the stream is closed once those in it are written.
-    pub(crate) fn close(&self) {
-        let mut state = self.lock();
-        state.closing = true;
-        wake(state);
-    }
-
     /// Throws away what is queued and closes.
     pub(crate) fn abandon(&self) {
         let mut state = self.lock();
@@ -61,26 +51,6 @@ impl Outbox {
         state.bytes = 0;
         state.closing = true;
         wake(state);
-    }
-
-    /// The bytes queued, if they are `short` or fewer; else [`Self::take_short`] tells when.
-    pub(crate) fn ask_short(&self, short: usize) -> Option<usize> {
-        let mut state = self.lock();
-        if state.bytes <= short {
-            return Some(state.bytes);
-        }
-        state.short = Some(short);
-        None
-    }
-
-    /// The bytes queued, once, when they have become as few as was asked.
-    pub(crate) fn take_short(&self) -> Option<usize> {
-        let mut state = self.lock();
-        if state.short.is_some_and(|short| state.bytes <= short) {
-            state.short = None;
-            return Some(state.bytes);
-        }
-        None
     }
 
     /// What to write next: frames that are due together, as one contiguous buffer. Their bytes
@@ -107,10 +77,6 @@ impl Outbox {
             together.extend_from_slice(&frame);
         }
         Next::Write(together.freeze())
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.lock().bytes
     }
 
     pub(crate) fn written(&self, bytes: usize) {

@@ -24,17 +24,8 @@ pub(crate) struct Pump {
     writing: Bytes,
     /// Runs while the stream takes no byte.
     stall: Option<BoxFuture<'static, ()>>,
-    limits: PumpLimits,
-}
-
-/// What a peer may make us wait for and hold.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PumpLimits {
     /// How long the stream may take no byte while some wait.
-    pub(crate) stall_timeout: Duration,
-    /// While more bytes are queued, nothing is read: a peer that asks and asks without reading the
-    /// answers is stopped by its own socket.
-    pub(crate) read_pause_bytes: usize,
+    stall_timeout: Duration,
 }
 
 /// Why [`Pump::read`] returned.
@@ -42,8 +33,6 @@ pub(crate) struct PumpLimits {
 pub(crate) enum Progress {
     /// Bytes were appended to the buffer.
     Read,
-    /// The queue that was to become short has: so many bytes are left in it.
-    Short(usize),
     /// The peer sends no more.
     End,
     /// The outbox was closed and all of it is written.
@@ -55,9 +44,9 @@ impl Pump {
         stream: BoxStream,
         outbox: Outbox,
         clock: Arc<dyn Clock>,
-        limits: PumpLimits,
+        stall_timeout: Duration,
     ) -> Self {
-        Self { stream, outbox, clock, writing: Bytes::new(), stall: None, limits }
+        Self { stream, outbox, clock, writing: Bytes::new(), stall: None, stall_timeout }
     }
 
     /// Writes what is queued and reads more into `buffer`. May be dropped and called again.
@@ -75,13 +64,6 @@ impl Pump {
     ) -> Poll<io::Result<Progress>> {
         if let Poll::Ready(closed) = self.poll_write(context)? {
             return Poll::Ready(Ok(closed));
-        }
-        if let Some(bytes) = self.outbox.take_short() {
-            return Poll::Ready(Ok(Progress::Short(bytes)));
-        }
-        if self.outbox.bytes() > self.limits.read_pause_bytes {
-            // The stream's readiness to be written wakes the task.
-            return Poll::Pending;
         }
         let mut scratch = [std::mem::MaybeUninit::uninit(); READ_BYTES_MAX];
         let mut scratch = ReadBuf::uninit(&mut scratch);
@@ -119,7 +101,7 @@ impl Pump {
 
     fn poll_stall(&mut self, context: &mut Context<'_>) -> io::Result<Poll<Progress>> {
         let stall = self.stall.get_or_insert_with(|| {
-            self.clock.sleep_until(self.clock.mono_now() + self.limits.stall_timeout)
+            self.clock.sleep_until(self.clock.mono_now() + self.stall_timeout)
         });
         match stall.as_mut().poll(context) {
             Poll::Ready(()) => {
@@ -127,14 +109,6 @@ impl Pump {
             }
             Poll::Pending => Ok(Poll::Pending),
         }
-    }
-
-    /// Tells the peer that nothing more comes and waits, a while, for its end.
-    ///
-    /// # Errors
-    /// The stream failed: the peer is gone already.
-    pub(crate) async fn finish(&mut self) -> io::Result<()> {
-        finish(&mut self.stream, &*self.clock).await
     }
 }
 

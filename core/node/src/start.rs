@@ -15,6 +15,7 @@ use seriatim_world::{BoxFuture, BoxStream, Listener, StoreError, World, clock};
 
 use crate::config::{GatewayRole, MessagesRole, NodeConfig};
 use crate::metrics::Metrics;
+use crate::numbers::Numbers;
 use crate::{gateway, http, link, messages};
 
 /// Why a node stopped by itself.
@@ -106,7 +107,9 @@ async fn start_gateway(
     let shards = u32::try_from(role.owners.len()).expect("shard numbers are 32 bits");
     let boot = world.entropy.next_u64();
     let machine = Gateway::new(GatewayConfig { shards, token_key: role.token_key, boot });
-    let shell = gateway::run(world.clone(), machine, dial.metrics.clone(), arrivals);
+    let numbers = Arc::new(Numbers::default());
+    let metrics = dial.metrics.clone();
+    let shell = gateway::run(world.clone(), machine, numbers.clone(), metrics, arrivals);
     tasks.add(world.spawn.spawn("gateway", Box::pin(shell)));
     for owner in role.owners {
         dial.metrics.link(owner.shard, false);
@@ -121,7 +124,8 @@ async fn start_gateway(
         };
         tasks.add(world.spawn.spawn("link-dialler", Box::pin(dialler.run())));
     }
-    let context = Arc::new(http::Context::new(world.clone(), inbox.clone(), dial.metrics));
+    let context = http::Context::new(world.clone(), inbox.clone(), dial.metrics, numbers);
+    let context = Arc::new(context);
     let accept = http::run(context, listener);
     tasks.add(world.spawn.spawn("http", Box::pin(accept)));
     Ok((address, inbox))

@@ -41,4 +41,11 @@ pub trait Listener: Send + 'static {
     /// # Errors
     /// Out of file descriptors and the like: wait a little and call again.
     fn accept(&mut self) -> BoxFuture<'_, io::Result<(BoxStream, String)>>;
+
+    /// Bounds the bytes that the network holds of what is written to a stream accepted from now
+    /// on, while its peer does not take them.
+    ///
+    /// # Errors
+    /// The bound stays as it was.
+    fn limit_send_buffer(&mut self, bytes: usize) -> io::Result<()>;
 }

@@ -1,16 +1,15 @@
 //! From an owner's entries to the sessions of a channel, live or out of the log.
 
-use std::collections::BTreeSet;
-
-use bytes::Bytes;
-
-use super::{Effect, Gateway, Pending, encode, measure, send_to};
+use super::{Effect, Gateway, Pending, encode, send_to};
+use crate::catch_up::Page;
 use crate::entry::Entry;
+use crate::followers::{Cursor, Frames, Offer, Run};
 use crate::frame::{LogFrame, ServerFrame};
-use crate::ids::{ChannelKey, ConnectionId, SeqNo};
-use crate::limits::PAGE_ENTRIES_MAX;
+use crate::ids::{ChannelKey, ConnectionId, SeqNo, ShardId};
+use crate::limits::{PAGE_ENTRIES_MAX, RUN_BYTES_MAX};
 use crate::link::ToOwner;
-use crate::session::{Offer, Phase, Session};
+use crate::session::Session;
+use crate::websocket::{Opcode, encode_frame};
 
 impl Gateway {
     /// New entries, as the owner announces them.
@@ -20,125 +19,155 @@ impl Gateway {
         entries: &[Entry],
         effects: &mut Vec<Effect>,
     ) {
-        let Some(channel) = self.channels.get(key) else { return };
-        let sessions = channel.sessions.clone();
-        self.offer(key, entries, &sessions, effects);
-        if let Some(last) = entries.last() {
-            self.head(key, last.seq, effects);
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        let Some(last) = entries.last() else { return };
+        channel.head = channel.head.max(last.seq);
+        let mut unsettled = Vec::new();
+        for frames in encode_runs(key, entries) {
+            let mut broadcast = Broadcast::to_at_most(channel.followers.len());
+            unsettled.clear();
+            for cursor in channel.followers.iter_mut() {
+                let Some(session) = self.sessions.get_mut(&cursor.connection) else { continue };
+                broadcast.offer(&frames, cursor, session, effects);
+                if cursor.is_unsettled(frames.last()) {
+                    unsettled.push(cursor.connection);
+                }
+            }
+            broadcast.send(&frames, effects);
+        }
+        for connection in unsettled {
+            self.settle(key, connection, effects);
         }
     }
 
     /// A page out of the log, for those who wait for it.
     pub(super) fn page(
         &mut self,
-        key: &ChannelKey,
-        after: SeqNo,
+        (key, after): Page,
         entries: &[Entry],
         head: SeqNo,
         effects: &mut Vec<Effect>,
     ) {
-        let waiting = self.catch_up.take(key, after);
-        self.stop_reading_for(key, &waiting);
-        self.offer(key, entries, &waiting, effects);
-        // An empty page makes no progress; asking again at once would go round in circles.
-        if !entries.is_empty() {
-            self.head(key, head, effects);
-        }
-    }
-
-    /// Offers `entries` to each of `connections`, the same bytes to all.
-    fn offer(
-        &mut self,
-        key: &ChannelKey,
-        entries: &[Entry],
-        connections: &BTreeSet<ConnectionId>,
-        effects: &mut Vec<Effect>,
-    ) {
-        for entry in entries {
-            let frame = encode(&ServerFrame::Log(LogFrame::new(key.channel.clone(), entry)));
-            for connection in connections {
-                if let Some(session) = self.sessions.get_mut(connection) {
-                    offer_to(session, *connection, key, entry.seq, &frame, effects);
+        let waiting = self.stop_reading((key.clone(), after), effects);
+        let Some(channel) = self.channels.get_mut(&key) else { return };
+        for frames in encode_runs(&key, entries) {
+            let mut broadcast = Broadcast::to_at_most(waiting.len());
+            for connection in &waiting {
+                if let (Some(cursor), Some(session)) =
+                    (channel.followers.get_mut(*connection), self.sessions.get_mut(connection))
+                {
+                    broadcast.offer(&frames, cursor, session, effects);
                 }
             }
+            broadcast.send(&frames, effects);
+        }
+        // An empty page makes no progress; asking again at once would go round in circles.
+        if entries.is_empty() {
+            return;
+        }
+        self.head(&key, head, effects);
+        for connection in waiting {
+            self.settle(&key, connection, effects);
         }
     }
 
-    /// The channel reaches to `head` at least: whoever is behind it needs a page, whoever has
-    /// caught up is told.
+    /// The channel reaches to `head` at least: if that is new, whoever is behind needs a page.
     pub(super) fn head(&mut self, key: &ChannelKey, head: SeqNo, effects: &mut Vec<Effect>) {
         let Some(channel) = self.channels.get_mut(key) else { return };
         channel.head = channel.head.max(head);
-        let (head, sessions) = (channel.head, channel.sessions.clone());
-        for connection in sessions {
-            self.settle(key, connection, head, effects);
+        let is_unsettled = |cursor: &&Cursor| cursor.is_unsettled(channel.head);
+        let unsettled: Vec<ConnectionId> =
+            channel.followers.iter().filter(is_unsettled).map(|cursor| cursor.connection).collect();
+        for connection in unsettled {
+            self.settle(key, connection, effects);
         }
     }
 
-    fn settle(
+    /// Asks for a page if the session is behind and has room for it; tells it when it has caught
+    /// up and is owed that.
+    pub(super) fn settle(
         &mut self,
         key: &ChannelKey,
         connection: ConnectionId,
-        head: SeqNo,
         effects: &mut Vec<Effect>,
     ) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
         let Some(session) = self.sessions.get_mut(&connection) else { return };
-        let full = session.queue.is_full();
-        let Some(cursor) = session.cursor_mut(key) else { return };
-        if cursor.sent_upto < head {
-            if !full && !cursor.reading {
-                let after = cursor.sent_upto;
-                self.read(key, after, connection, effects);
-            }
-        } else if cursor.owes_caught_up {
+        let Some(cursor) = channel.followers.get_mut(connection) else { return };
+        if !cursor.is_unsettled(channel.head) {
+            return;
+        }
+        if cursor.sent_upto >= channel.head {
             cursor.owes_caught_up = false;
-            let frame = ServerFrame::CaughtUp { channel: key.channel.clone(), head };
+            let frame = ServerFrame::CaughtUp { channel: key.channel.clone(), head: channel.head };
             send_to(session, connection, encode(&frame), effects);
+        } else if session.queue.is_full() {
+            cursor.waiting = true;
+            session.waiting.push(key.clone());
+        } else {
+            self.read(key, connection, effects);
         }
     }
 
-    fn read(
-        &mut self,
-        key: &ChannelKey,
-        after: SeqNo,
-        connection: ConnectionId,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn read(&mut self, key: &ChannelKey, connection: ConnectionId, effects: &mut Vec<Effect>) {
         let shard = self.shard_of(&key.workspace);
         if !self.links_up.contains(&shard) {
             // Subscribing anew when the link is up brings the head, and this again.
             return;
         }
-        if let Some(cursor) =
-            self.sessions.get_mut(&connection).and_then(|session| session.cursor_mut(key))
-        {
-            cursor.reading = true;
-        }
-        if self.catch_up.want(key, after, connection) {
-            let pending = Pending::CatchUp { channel: key.clone(), after };
-            let frame = |ticket| ToOwner::Read {
-                ticket,
-                channel: key.clone(),
-                reader: None,
-                after,
-                entries_max: u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX),
-            };
-            self.ask(shard, pending, frame, effects);
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        let Some(cursor) = channel.followers.get_mut(connection) else { return };
+        cursor.reading = Some(cursor.sent_upto);
+        let page = (key.clone(), cursor.sent_upto);
+        if self.catch_up.want(shard, &page, connection) {
+            self.ask_for(shard, page, effects);
         }
     }
 
-    /// The page will not come.
-    pub(super) fn stop_reading(&mut self, key: &ChannelKey, after: SeqNo) {
-        let waiting = self.catch_up.take(key, after);
-        self.stop_reading_for(key, &waiting);
+    fn ask_for(&mut self, shard: ShardId, page: Page, effects: &mut Vec<Effect>) {
+        let (channel, after) = page;
+        let pending = Pending::CatchUp { channel: channel.clone(), after };
+        let frame = |ticket| ToOwner::Read {
+            ticket,
+            channel,
+            reader: None,
+            after,
+            entries_max: u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX),
+        };
+        self.ask(shard, pending, frame, effects);
     }
 
-    fn stop_reading_for(&mut self, key: &ChannelKey, connections: &BTreeSet<ConnectionId>) {
+    /// A page came, or was refused: others have their turn. Gives those who waited for it.
+    pub(super) fn stop_reading(
+        &mut self,
+        page: Page,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<ConnectionId> {
+        let shard = self.shard_of(&page.0.workspace);
+        let waiting: Vec<ConnectionId> = self.catch_up.take(shard, &page).into_iter().collect();
+        self.forget_reading(&page.0, &waiting);
+        while let Some(page) = self.catch_up.next(shard) {
+            self.ask_for(shard, page, effects);
+        }
+        waiting
+    }
+
+    /// No page of the shard will come.
+    pub(super) fn stop_reading_from(&mut self, shard: ShardId) {
+        for ((key, _), waiting) in self.catch_up.give_up(shard) {
+            self.forget_reading(&key, &waiting);
+        }
+    }
+
+    fn forget_reading<'a>(
+        &mut self,
+        key: &ChannelKey,
+        connections: impl IntoIterator<Item = &'a ConnectionId>,
+    ) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
         for connection in connections {
-            if let Some(cursor) =
-                self.sessions.get_mut(connection).and_then(|session| session.cursor_mut(key))
-            {
-                cursor.reading = false;
+            if let Some(cursor) = channel.followers.get_mut(*connection) {
+                cursor.reading = None;
             }
         }
     }
@@ -152,28 +181,68 @@ impl Gateway {
     ) {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         session.queue.measured(bytes);
-        let Phase::Live { channels, .. } = &session.phase else { return };
-        let keys: Vec<ChannelKey> = channels.keys().cloned().collect();
-        for key in keys {
-            let head = self.channels.get(&key).map_or(SeqNo::ZERO, |channel| channel.head);
-            self.settle(&key, connection, head, effects);
+        for key in std::mem::take(&mut session.waiting) {
+            let channel = self.channels.get_mut(&key);
+            if let Some(cursor) = channel.and_then(|channel| channel.followers.get_mut(connection))
+            {
+                cursor.waiting = false;
+            }
+            self.settle(&key, connection, effects);
         }
     }
 }
 
-fn offer_to(
-    session: &mut Session,
-    connection: ConnectionId,
-    key: &ChannelKey,
-    seq: SeqNo,
-    frame: &Bytes,
-    effects: &mut Vec<Effect>,
-) {
-    match session.offer(key, seq, frame) {
-        Offer::Sent => {
-            effects.push(Effect::Send { connection, frame: frame.clone() });
-            measure(session, connection, effects);
-        }
-        Offer::NotNeeded | Offer::Behind | Offer::Full => {}
+/// Who takes a run of frames.
+struct Broadcast {
+    connections: Vec<ConnectionId>,
+    /// Those of them, and others, whose queue the shell has to look at.
+    to_measure: Vec<ConnectionId>,
+}
+
+impl Broadcast {
+    fn to_at_most(count: usize) -> Self {
+        Self { connections: Vec::with_capacity(count), to_measure: Vec::new() }
     }
+
+    fn offer(
+        &mut self,
+        frames: &Frames,
+        cursor: &mut Cursor,
+        session: &mut Session,
+        effects: &mut Vec<Effect>,
+    ) {
+        let connection = cursor.connection;
+        match cursor.offer(frames, &mut session.queue) {
+            Offer::All => self.connections.push(connection),
+            Offer::Rest(frame) => effects.push(Effect::Send { connection, frame }),
+            Offer::NotNeeded | Offer::Behind | Offer::Full => return,
+        }
+        if session.queue.should_measure() {
+            self.to_measure.push(connection);
+        }
+    }
+
+    fn send(self, frames: &Frames, effects: &mut Vec<Effect>) {
+        let Self { connections, to_measure } = self;
+        if !connections.is_empty() {
+            effects.push(Effect::Broadcast { connections, frames: frames.bytes().clone() });
+        }
+        effects.extend(to_measure.into_iter().map(|connection| Effect::Measure { connection }));
+    }
+}
+
+/// The frames of `entries`, those that are due together end to end.
+fn encode_runs(key: &ChannelKey, entries: &[Entry]) -> Vec<Frames> {
+    let mut runs = Vec::new();
+    let mut run = Run::default();
+    for entry in entries {
+        let follows = run.next().is_none_or(|next| next == entry.seq);
+        if !follows || run.len_bytes() >= RUN_BYTES_MAX {
+            runs.extend(std::mem::take(&mut run).finish());
+        }
+        let json = ServerFrame::Log(LogFrame::new(key.channel.clone(), entry)).to_json();
+        run.add(entry.seq, |bytes| encode_frame(Opcode::Text, &json, None, bytes));
+    }
+    runs.extend(run.finish());
+    runs
 }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Channel, Effect, Gateway, Pending, Request};
+use crate::followers::Cursor;
 use crate::frame::{ChannelStatus, GoodbyeCode, LogFrame, RejectCode, Resume, ServerFrame};
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey};
 use crate::limits::HEARTBEAT;
 use crate::link::{FromOwner, OpenedChannel, Ticket, ToOwner};
-use crate::session::{Cursor, Phase};
+use crate::placement::shard_of;
+use crate::session::Phase;
 
 impl Gateway {
     pub(super) fn link_up(&mut self, shard: ShardId, effects: &mut Vec<Effect>) {
@@ -52,9 +54,11 @@ impl Gateway {
                     self.answered(&request);
                     self.reject_unavailable(&request, effects);
                 }
-                Pending::CatchUp { channel, after } => self.stop_reading(&channel, after),
+                // Given up below, with those that have not been asked for.
+                Pending::CatchUp { .. } => {}
             }
         }
+        self.stop_reading_from(shard);
     }
 
     pub(super) fn link_frame(
@@ -85,7 +89,7 @@ impl Gateway {
                 self.publish(&channel, &entries, effects);
             }
             FromOwner::Accepted { ticket, seq, at, duplicate } => {
-                if let Some(request) = self.take_request(ticket) {
+                if let Some(request) = self.take_request(ticket, effects) {
                     let Request { connection, reply_to, channel, asked_at, .. } = request;
                     self.counts.accept.record_time(self.now - asked_at);
                     let frame =
@@ -99,7 +103,7 @@ impl Gateway {
             FromOwner::Page { ticket, entries, head } => match self.take_pending(ticket) {
                 Some(Pending::CatchUp { channel, after }) => {
                     self.counts.pages += 1;
-                    self.page(&channel, after, &entries, head, effects);
+                    self.page((channel, after), &entries, head, effects);
                 }
                 Some(Pending::Request(request)) => {
                     self.answered(&request);
@@ -127,7 +131,7 @@ impl Gateway {
         effects: &mut Vec<Effect>,
     ) {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
-        let Phase::Opening { user, resume } = &mut session.phase else { return };
+        let Phase::Opening { user, resume, .. } = &mut session.phase else { return };
         let (user, resume) = (user.clone(), std::mem::take(resume));
         let statuses = match starting_points(&opened, &resume) {
             Ok(statuses) => statuses,
@@ -136,7 +140,8 @@ impl Gateway {
                 return;
             }
         };
-        session.phase = Phase::Live { user: user.clone(), channels: BTreeMap::new() };
+        let channels = Vec::with_capacity(statuses.len());
+        session.phase = Phase::Live { user: user.clone(), channels };
         let welcome = ServerFrame::Welcome {
             session: self.session_name(connection),
             user: user.user.clone(),
@@ -150,6 +155,7 @@ impl Gateway {
             let key = ChannelKey { workspace: user.workspace.clone(), channel };
             self.follow(connection, &key, after, owed, effects);
             self.head(&key, head, effects);
+            self.settle(&key, connection, effects);
         }
     }
 
@@ -167,7 +173,7 @@ impl Gateway {
         for connection in self.users.get(user).cloned().unwrap_or_default() {
             let Some(session) = self.sessions.get_mut(&connection) else { continue };
             let Phase::Live { channels, .. } = &session.phase else { continue };
-            if channels.contains_key(&key) {
+            if channels.contains(&key) {
                 continue;
             }
             let after = joined.before();
@@ -189,13 +195,40 @@ impl Gateway {
     ) {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         let Phase::Live { channels, .. } = &mut session.phase else { return };
-        channels.insert(key.clone(), Cursor { sent_upto: after, reading: false, owes_caught_up });
-        let fresh = !self.channels.contains_key(key);
-        let channel: &mut Channel = self.channels.entry(key.clone()).or_default();
-        channel.sessions.insert(connection);
-        if fresh {
-            let shard = self.shard_of(&key.workspace);
-            self.tell(shard, ToOwner::Subscribe { channel: key.clone() }, effects);
+        if !self.channels.contains_key(key) {
+            let frame = ToOwner::Subscribe { channel: key.clone() };
+            self.channels.insert(key.clone(), Channel::default());
+            let shard = shard_of(&key.workspace, self.config.shards);
+            if self.links_up.contains(&shard) {
+                effects.push(Effect::ToOwner { shard, frame });
+            }
+        }
+        // The name that the table has, so that all sessions share its memory.
+        let Some((name, _)) = self.channels.get_key_value(key) else { return };
+        channels.push(name.clone());
+        if let Some(channel) = self.channels.get_mut(key) {
+            channel.followers.insert(Cursor::new(connection, after, owes_caught_up));
+        }
+    }
+
+    /// The session has left the channel, or ended.
+    pub(super) fn unfollow(
+        &mut self,
+        shard: ShardId,
+        connection: ConnectionId,
+        key: ChannelKey,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(channel) = self.channels.get_mut(&key) else { return };
+        let cursor = channel.followers.remove(connection);
+        let is_empty = channel.followers.is_empty();
+        let page = cursor.and_then(|cursor| cursor.reading).map(|after| (key.clone(), after));
+        if let Some(page) = page {
+            self.catch_up.leave(shard, &page, connection);
+        }
+        if is_empty {
+            self.channels.remove(&key);
+            self.tell(shard, ToOwner::Unsubscribe { channel: key }, effects);
         }
     }
 
@@ -206,19 +239,19 @@ impl Gateway {
         message: String,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(request) = self.take_request(ticket) {
+        if let Some(request) = self.take_request(ticket, effects) {
             self.reject(request.connection, Some(request.reply_to), code, message, effects);
         }
     }
 
-    fn take_request(&mut self, ticket: Ticket) -> Option<Request> {
+    fn take_request(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) -> Option<Request> {
         match self.take_pending(ticket)? {
             Pending::Request(request) => {
                 self.answered(&request);
                 Some(request)
             }
             Pending::CatchUp { channel, after } => {
-                self.stop_reading(&channel, after);
+                self.stop_reading((channel, after), effects);
                 None
             }
             Pending::Open { .. } | Pending::Reopen { .. } => None,

@@ -4,7 +4,7 @@
 //! in order. `node/src/gateway.rs` is its driver, in production and in simulation alike.
 //!
 //! Delivery rests on one rule: a session is sent the entry after the one it was sent last, and no
-//! other ([`crate::session::Session::offer`]). Entries that come too early, or while the session's
+//! other ([`crate::followers::Cursor::offer`]). Entries that come too early, or while the session's
 //! queue is full, are fetched from the log later, so that a live session, one that resumes and one
 //! that was too slow differ only in how far they are behind.
 //!
@@ -27,11 +27,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use crate::catch_up::CatchUp;
+use crate::followers::Followers;
 use crate::frame::{FrameError, GoodbyeCode, RejectCode, ServerFrame};
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey, WorkspaceId};
 use crate::link::{FromOwner, Ticket, ToOwner};
 use crate::placement::shard_of;
 use crate::session::Session;
+use crate::slots::Slots;
 use crate::time::{MonoTime, WallTime};
 use crate::token::TokenKey;
 use crate::websocket;
@@ -41,7 +43,7 @@ pub use counts::{GatewayCounts, Tally};
 /// What happens to a gateway.
 #[derive(Debug)]
 pub enum Input {
-    /// A WebSocket handshake succeeded. Numbers are not used twice.
+    /// A WebSocket handshake succeeded. The number comes from [`crate::slots::Numbering`].
     Connected {
         connection: ConnectionId,
     },
@@ -77,10 +79,15 @@ pub enum Input {
 /// What the shell must do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Queue a whole WebSocket frame for the connection.
+    /// Queue one or more whole WebSocket frames for the connection.
     Send {
         connection: ConnectionId,
         frame: Bytes,
+    },
+    /// Queue the same whole frames for each of the connections.
+    Broadcast {
+        connections: Vec<ConnectionId>,
+        frames: Bytes,
     },
     /// Close the connection once its queue is written. No more inputs are expected of it.
     Close {
@@ -110,7 +117,7 @@ pub struct GatewayConfig {
 #[derive(Debug)]
 pub struct Gateway {
     config: GatewayConfig,
-    sessions: BTreeMap<ConnectionId, Session>,
+    sessions: Slots<Session>,
     channels: BTreeMap<ChannelKey, Channel>,
     users: BTreeMap<UserKey, BTreeSet<ConnectionId>>,
     links_up: BTreeSet<ShardId>,
@@ -129,7 +136,7 @@ pub struct Gateway {
 struct Channel {
     /// The newest position that this gateway has heard of.
     head: SeqNo,
-    sessions: BTreeSet<ConnectionId>,
+    followers: Followers,
 }
 
 /// What a ticket stands for.
@@ -164,7 +171,7 @@ impl Gateway {
     pub fn new(config: GatewayConfig) -> Self {
         Self {
             config,
-            sessions: BTreeMap::new(),
+            sessions: Slots::default(),
             channels: BTreeMap::new(),
             users: BTreeMap::new(),
             links_up: BTreeSet::new(),

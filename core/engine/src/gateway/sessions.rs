@@ -1,6 +1,5 @@
 //! The life of a session: hello, requests, silence, the end.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Effect, Gateway, Pending, Request};
@@ -106,7 +105,7 @@ impl Gateway {
         let user = UserKey { workspace: claims.workspace, user: claims.user };
         self.users.entry(user.clone()).or_default().insert(connection);
         if let Some(session) = self.sessions.get_mut(&connection) {
-            session.phase = Phase::Opening { user: user.clone(), resume };
+            session.phase = Phase::Opening { user: user.clone(), resume, ticket: None };
         }
         self.open(connection, user, effects);
     }
@@ -120,7 +119,12 @@ impl Gateway {
     ) {
         let shard = self.shard_of(&user.workspace);
         let frame = |ticket| ToOwner::Open { ticket, user };
-        self.ask(shard, Pending::Open { connection }, frame, effects);
+        let asked = self.ask(shard, Pending::Open { connection }, frame, effects);
+        if let Some(Session { phase: Phase::Opening { ticket, .. }, .. }) =
+            self.sessions.get_mut(&connection)
+        {
+            *ticket = asked;
+        }
     }
 
     fn request(
@@ -267,17 +271,16 @@ impl Gateway {
         let Some(session) = self.sessions.remove(&connection) else { return };
         let (user, channels) = match session.phase {
             Phase::Greeting => return,
-            Phase::Opening { user, .. } => (user, BTreeMap::new()),
+            Phase::Opening { user, ticket, .. } => {
+                // The answer is for nobody, and may never come.
+                ticket.and_then(|ticket| self.pending.remove(&ticket));
+                (user, Vec::new())
+            }
             Phase::Live { user, channels } => (user, channels),
         };
         let shard = self.shard_of(&user.workspace);
-        for key in channels.into_keys() {
-            let Some(channel) = self.channels.get_mut(&key) else { continue };
-            channel.sessions.remove(&connection);
-            if channel.sessions.is_empty() {
-                self.channels.remove(&key);
-                self.tell(shard, ToOwner::Unsubscribe { channel: key }, effects);
-            }
+        for key in channels {
+            self.unfollow(shard, connection, key, effects);
         }
         let Some(connections) = self.users.get_mut(&user) else { return };
         connections.remove(&connection);

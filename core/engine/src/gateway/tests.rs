@@ -116,18 +116,25 @@ fn read(effects: &[Effect]) -> Option<(Ticket, u64)> {
 /// The frames sent to `connection`.
 fn frames(effects: &[Effect], connection: ConnectionId) -> Vec<ServerFrame> {
     let mut decoder = Decoder::new(Role::Client, 1 << 20);
-    effects
-        .iter()
-        .filter_map(|effect| match effect {
-            Effect::Send { connection: to, frame } if *to == connection => {
-                match decoder.decode(&mut frame.as_ref()).unwrap() {
-                    Some(Message::Text(text)) => Some(ServerFrame::parse(text.as_bytes()).unwrap()),
-                    other => panic!("not a text frame: {other:?}"),
-                }
+    let mut frames = Vec::new();
+    for effect in effects {
+        let mut bytes = match effect {
+            Effect::Send { connection: to, frame } if *to == connection => frame.as_ref(),
+            Effect::Broadcast { connections, frames } if connections.contains(&connection) => {
+                frames.as_ref()
             }
-            _ => None,
-        })
-        .collect()
+            _ => continue,
+        };
+        while !bytes.is_empty() {
+            match decoder.decode(&mut bytes).unwrap() {
+                Some(Message::Text(text)) => {
+                    frames.push(ServerFrame::parse(text.as_bytes()).unwrap());
+                }
+                other => panic!("not a text frame: {other:?}"),
+            }
+        }
+    }
+    frames
 }
 
 fn seqs(effects: &[Effect], connection: ConnectionId) -> Vec<u64> {

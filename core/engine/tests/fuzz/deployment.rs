@@ -20,6 +20,7 @@ use seriatim_engine::limits::{
     SESSION_REQUESTS_MAX,
 };
 use seriatim_engine::link::{FromOwner, Ticket, ToOwner};
+use seriatim_engine::slots::Numbering;
 use seriatim_engine::time::{MonoTime, WallTime};
 use seriatim_engine::websocket::{Decoder, Message, Role};
 
@@ -55,7 +56,7 @@ pub(crate) struct Deployment {
     owners: Owners,
     gateway: Gateway,
     clients: BTreeMap<ConnectionId, Client>,
-    connections: u64,
+    numbering: Numbering,
     links_up: BTreeSet<ShardId>,
     asked: Vec<(ShardId, ToOwner)>,
     to_measure: Vec<ConnectionId>,
@@ -74,7 +75,7 @@ impl Deployment {
             owners: Owners::new(random.one_in(4)),
             gateway: Gateway::new(config),
             clients: BTreeMap::new(),
-            connections: 0,
+            numbering: Numbering::default(),
             links_up: BTreeSet::new(),
             asked: Vec::new(),
             to_measure: Vec::new(),
@@ -199,12 +200,13 @@ impl Deployment {
     fn disconnect(&mut self, connection: ConnectionId, counts: &mut Counts) {
         self.clients.remove(&connection);
         self.input(Input::Disconnected { connection }, counts);
+        self.to_measure.retain(|asked| *asked != connection);
+        self.numbering.give_back(connection);
     }
 
     fn connect(&mut self, counts: &mut Counts) -> ConnectionId {
-        self.connections += 1;
         counts.connections += 1;
-        let connection = ConnectionId(self.connections);
+        let connection = self.numbering.take();
         let client = Client {
             connection: Connection::new(),
             greeted: false,
@@ -290,9 +292,19 @@ impl Deployment {
         for effect in effects {
             match effect {
                 Effect::Send { connection, frame } => {
-                    let frame = read(&frame);
-                    self.check_sent(connection, &frame, counts);
-                    sent.push((connection, frame));
+                    for frame in read(&frame) {
+                        self.check_sent(connection, &frame, counts);
+                        sent.push((connection, frame));
+                    }
+                }
+                Effect::Broadcast { connections, frames } => {
+                    let frames = read(&frames);
+                    for (connection, frame) in
+                        connections.iter().flat_map(|to| frames.iter().map(|frame| (*to, frame)))
+                    {
+                        self.check_sent(connection, frame, counts);
+                        sent.push((connection, frame.clone()));
+                    }
                 }
                 Effect::Close { connection } => {
                     let client = self.clients.remove(&connection);
@@ -369,13 +381,19 @@ fn check_message(message: &str) {
     assert!(bytes <= FRAME_ERROR_BYTES_MAX, "an error says {bytes} bytes: {:.200}", message);
 }
 
-/// The one server frame that `bytes` must be.
-fn read(mut bytes: &[u8]) -> ServerFrame {
+/// The server frames that `bytes` must be, all of them whole.
+fn read(mut bytes: &[u8]) -> Vec<ServerFrame> {
     let mut decoder = Decoder::new(Role::Client, SERVER_FRAME_BYTES_MAX);
-    match decoder.decode(&mut bytes) {
-        Ok(Some(Message::Text(text))) if bytes.is_empty() => {
-            ServerFrame::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"))
+    let mut frames = Vec::new();
+    while !bytes.is_empty() {
+        match decoder.decode(&mut bytes) {
+            Ok(Some(Message::Text(text))) => frames.push(
+                ServerFrame::parse(text.as_bytes())
+                    .unwrap_or_else(|error| panic!("{error}: {text}")),
+            ),
+            other => panic!("not a whole text frame: {other:?}"),
         }
-        other => panic!("not one whole text frame: {other:?}"),
     }
+    assert!(!decoder.is_partial(), "the last frame is not whole");
+    frames
 }

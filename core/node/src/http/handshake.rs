@@ -66,10 +66,10 @@ async fn websocket(
         Ok(accepted) => {
             stream.write_all(&accepted).await?;
             context.metrics.gauges().handshakes_done.add(1);
-            let connection = context.next_connection();
-            let (world, inbox) = (context.world.clone(), context.inbox.clone());
+            let connection = context.numbers.take();
+            let (clock, inbox) = (context.world.clock.clone(), context.inbox.clone());
             let metrics = context.metrics.clone();
-            let task = connection::run(world, stream, unread, connection, inbox, metrics);
+            let task = connection::run(clock, stream, unread, connection, inbox, metrics);
             context.world.spawn.spawn("connection", Box::pin(task));
             Ok(())
         }

@@ -12,19 +12,20 @@ mod health;
 mod router;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
 use seriatim_engine::handshake::HandshakeError;
-use seriatim_engine::ids::ConnectionId;
 use seriatim_engine::levels::Limit;
-use seriatim_engine::limits::{HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX};
+use seriatim_engine::limits::{
+    CLIENT_SEND_BUFFER_BYTES, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX,
+};
 use seriatim_world::{Listener, World, clock};
 
 use crate::gateway::Arrival;
 use crate::metrics::Metrics;
+use crate::numbers::Numbers;
 
 /// Out of file descriptors, for one: give others time to close some.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -35,15 +36,20 @@ pub(crate) struct Context {
     /// The gateway's.
     pub(crate) inbox: mpsc::Sender<Arrival>,
     pub(crate) metrics: Metrics,
-    last_connection: AtomicU64,
+    pub(crate) numbers: Arc<Numbers>,
     /// One permit for each connection that may carry plain requests.
     exchanges: Arc<Semaphore>,
 }
 
 impl Context {
-    pub(crate) fn new(world: World, inbox: mpsc::Sender<Arrival>, metrics: Metrics) -> Self {
+    pub(crate) fn new(
+        world: World,
+        inbox: mpsc::Sender<Arrival>,
+        metrics: Metrics,
+        numbers: Arc<Numbers>,
+    ) -> Self {
         let exchanges = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
-        Self { world, inbox, metrics, last_connection: AtomicU64::new(0), exchanges }
+        Self { world, inbox, metrics, numbers, exchanges }
     }
 
     /// Counts a request that was not read because a limit was hit.
@@ -57,16 +63,14 @@ impl Context {
             | HandshakeError::TransferEncoding => {}
         }
     }
-
-    /// A number that no connection of this gateway has had.
-    fn next_connection(&self) -> ConnectionId {
-        ConnectionId(self.last_connection.fetch_add(1, Ordering::Relaxed) + 1)
-    }
 }
 
 /// Accepts connections until the task is aborted.
 pub(crate) async fn run(context: Arc<Context>, mut listener: Box<dyn Listener>) {
     let clock = context.world.clock.clone();
+    if let Err(error) = listener.limit_send_buffer(CLIENT_SEND_BUFFER_BYTES) {
+        tracing::warn!(%error, "the kernel keeps its own limit for what slow clients leave unread");
+    }
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
         if handshakes.available_permits() == 0 {

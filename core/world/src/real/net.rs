@@ -56,6 +56,11 @@ impl Listener for RealListener {
             Ok((Box::new(stream) as BoxStream, peer.to_string()))
         })
     }
+
+    fn limit_send_buffer(&mut self, bytes: usize) -> io::Result<()> {
+        // What Linux accepts inherits it.
+        socket2::SockRef::from(&self.listener).set_send_buffer_size(bytes)
+    }
 }
 
 #[cfg(test)]
