@@ -217,3 +217,17 @@ impl Shell {
         }
     }
 }
+
+/// Without the gateway nobody can serve its connections and links: they end with it.
+impl Drop for Shell {
+    fn drop(&mut self) {
+        for connection in self.connections.keys() {
+            if let Some(Connection { socket, .. }) = self.connections.get(connection) {
+                socket.close();
+            }
+        }
+        for outbox in self.links.values() {
+            outbox.abandon();
+        }
+    }
+}
