@@ -12,15 +12,12 @@ use seriatim_engine::ids::{
 
 use crate::body;
 use crate::choices::Choices;
-use crate::fault::{FaultTarget, NodeRef, Role};
+use crate::fault::Role;
 use crate::history::ClientIndex;
-use crate::plan::{
-    Action, Op, Plan, PlannedChannel, PlannedFault, PlannedNode, PlannedTarget, PlannedUser,
-};
-use crate::scenario::{Cluster, Fault, Range, Scenario};
+use crate::plan::{Action, Op, Plan, PlannedChannel, PlannedNode, PlannedUser};
+use crate::scenario::{Cluster, Range, Scenario};
 
-/// A node that was stopped and started again is left alone for so long before it is stopped again.
-const RESPITE: Duration = Duration::from_secs(1);
+mod fault;
 
 /// Makes every decision of a run of `scenario`.
 pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
@@ -36,7 +33,7 @@ pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
         // Stable: operations of the same moment keep the order in which they were added.
         user.operations.sort_by_key(|operation| operation.at);
     }
-    let faults = faults(scenario, choices);
+    let faults = fault::faults(scenario, choices);
     let faults_end = faults.iter().map(|fault| fault.heal_at).max().unwrap_or_default();
     Plan {
         scenario: scenario.name.clone(),
@@ -218,79 +215,6 @@ fn scale(drawn: u64, from: Duration, until: Duration) -> Duration {
     from + Duration::from_micros(u64::try_from(offset).expect("runs are limited to hours"))
 }
 
-fn faults(scenario: &Scenario, choices: &Choices) -> Vec<PlannedFault> {
-    let mut faults = Vec::new();
-    for (entity, fault) in (0..).zip(&scenario.faults) {
-        for time in 0..fault.times {
-            faults.push(planned(fault, &scenario.cluster, choices, entity, time));
-        }
-    }
-    faults.sort_by_key(|fault| fault.at);
-    apart(faults)
-}
-
-fn planned(
-    fault: &Fault,
-    cluster: &Cluster,
-    choices: &Choices,
-    entity: u64,
-    time: u32,
-) -> PlannedFault {
-    let mut stream = choices.stream("fault", entity);
-    let mut within = |range: Range<Duration>| {
-        let drawn = stream.next_u64();
-        scale(drawn, range.min, range.max + Duration::from_micros(1))
-    };
-    let at = within(fault.at) + fault.every * time;
-    let heal_at = at + within(fault.lasts);
-    let mut targets = choices.stream("fault_target", (entity << 32) | u64::from(time));
-    let mut resolve = |node: NodeRef| {
-        let count = match node.role {
-            Role::Gateway => cluster.gateways,
-            Role::Messages => cluster.message_nodes,
-        };
-        let drawn = u32::try_from(targets.below(u64::from(count))).expect("below a u32");
-        node_name(node.role, node.number.unwrap_or(drawn + 1))
-    };
-    let target = match fault.target {
-        FaultTarget::Node(node) => PlannedTarget::Node(resolve(node)),
-        FaultTarget::Link(a, b) => PlannedTarget::Link(resolve(a), resolve(b)),
-        FaultTarget::ClientsOf(gateway) => {
-            PlannedTarget::Clients { gateways: vec![resolve(gateway)] }
-        }
-        FaultTarget::Clients => PlannedTarget::Clients {
-            gateways: (1..=cluster.gateways).map(|n| node_name(Role::Gateway, n)).collect(),
-        },
-    };
-    PlannedFault { kind: fault.kind, target, at, heal_at }
-}
-
-/// Postpones a fault that would begin while another holds the same target: a stopped node cannot
-/// be stopped, and the end of one partition must not heal the other.
-fn apart(faults: Vec<PlannedFault>) -> Vec<PlannedFault> {
-    let mut placed: Vec<PlannedFault> = Vec::with_capacity(faults.len());
-    for mut fault in faults {
-        let lasts = fault.heal_at - fault.at;
-        let clash = |other: &PlannedFault| {
-            other.kind.lasts()
-                && fault.kind.lasts()
-                && other.kind.stops_node() == fault.kind.stops_node()
-                && other.target == fault.target
-        };
-        let free_from = placed
-            .iter()
-            .filter(|other| clash(other))
-            .map(|other| other.heal_at + RESPITE)
-            .max()
-            .unwrap_or_default();
-        fault.at = fault.at.max(free_from);
-        fault.heal_at = fault.at + lasts;
-        placed.push(fault);
-    }
-    placed.sort_by_key(|fault| fault.at);
-    placed
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,42 +310,5 @@ mod tests {
         let names: Vec<&str> = plan.nodes.iter().map(|node| node.name.as_str()).collect();
         assert_eq!(names[3..], ["messages-1", "messages-2", "messages-3"]);
         assert_eq!(plan.nodes[4].shards, [ShardId(1), ShardId(4), ShardId(7)]);
-    }
-
-    #[test]
-    fn faults_of_any_node_are_drawn_for_each_seed_and_repetition() {
-        let text = "[[fault]]\nkind = \"sigkill\"\ntarget = \"gateway:any\"\nat_s = 6\nfor_s = 1\n\
-                    every_s = 3\ntimes = 5\n";
-        let scenario = scenario(text);
-        let drawn: Vec<Vec<PlannedFault>> =
-            (0..10).map(|seed| Plan::draw(&scenario, seed).faults).collect();
-        let nodes: std::collections::BTreeSet<String> =
-            drawn.iter().flatten().map(|fault| format!("{:?}", fault.target)).collect();
-        assert_eq!(nodes.len(), 3, "{nodes:?}");
-        let times: Vec<u64> = drawn[0].iter().map(|fault| fault.at.as_secs()).collect();
-        assert_eq!(times, [6, 9, 12, 15, 18]);
-    }
-
-    #[test]
-    fn a_node_that_is_down_is_stopped_later() {
-        let text = "[[fault]]\nkind = \"sigkill\"\ntarget = \"gateway:1\"\nat_s = 6\nfor_s = 5\n\
-                    [[fault]]\nkind = \"power_loss\"\ntarget = \"gateway:1\"\nat_s = 8\nfor_s = 2\n\
-                    [[fault]]\nkind = \"partition\"\ntarget = \"gateway:1\"\nat_s = 8\nfor_s = 2\n";
-        let plan = Plan::draw(&scenario(text), 1);
-        let times: Vec<(u64, u64)> =
-            plan.faults.iter().map(|fault| (fault.at.as_secs(), fault.heal_at.as_secs())).collect();
-        assert_eq!(times, [(6, 11), (8, 10), (12, 14)]);
-        assert_eq!(plan.faults_end, Duration::from_secs(14));
-    }
-
-    #[test]
-    fn clients_are_all_gateways() {
-        let text = "[[fault]]\nkind = \"reconnect_storm\"\ntarget = \"clients\"\nat_s = 6\n";
-        let plan = Plan::draw(&scenario(text), 1);
-        let PlannedTarget::Clients { gateways } = &plan.faults[0].target else {
-            panic!("{:?}", plan.faults);
-        };
-        assert_eq!(gateways.len(), 3);
-        assert_eq!(plan.faults[0].at, plan.faults[0].heal_at);
     }
 }

@@ -11,10 +11,7 @@ use std::time::Duration;
 use seriatim_engine::limits::BODY_BYTES_MAX;
 use toml::Spanned;
 
-use crate::fault::{FaultKind, FaultTarget, Role};
-use crate::scenario::{
-    Cluster, Expect, Fault, Network, Range, Scenario, StoreKind, Tail, Workload,
-};
+use crate::scenario::{Cluster, Expect, Network, Range, Scenario, StoreKind, Tail, Workload};
 use crate::schema;
 
 /// A step of the simulator costs the cube of its hosts, so that a deployment stays below ten.
@@ -342,102 +339,6 @@ impl Reader<'_> {
         raw.map_or(Ok(Range { min: 32, max: 256 }), |raw| self.min_max("body_bytes", raw, max))
     }
 
-    fn fault(
-        &self,
-        raw: &schema::Fault,
-        cluster: &Cluster,
-        end: Duration,
-    ) -> Result<Fault, ParseError> {
-        let kind: FaultKind = raw.kind.get_ref().parse().map_err(|_| {
-            let known = FaultKind::ALL.map(FaultKind::as_str).join(", ");
-            let message = format!("unknown fault {:?}; known are {known}", raw.kind.get_ref());
-            self.fail(raw.kind.span(), message)
-        })?;
-        let target = self.target(kind, &raw.target, cluster)?;
-        let at = self.seconds_range("at_s", &raw.at_s, 0.0)?;
-        let lasts = match (&raw.for_s, kind.lasts()) {
-            (Some(lasts), true) => self.seconds_range("for_s", lasts, 0.001)?,
-            (None, false) => Range { min: Duration::ZERO, max: Duration::ZERO },
-            (Some(lasts), false) => {
-                let message = format!("{kind} is over at once; take `for_s` away");
-                return Err(self.fail(lasts.span(), message));
-            }
-            (None, true) => {
-                let message = format!("{kind} lasts; say for how long, as in: for_s = 5");
-                return Err(self.fail(raw.kind.span(), message));
-            }
-        };
-        let (every, times) = self.repetition(raw, lasts)?;
-        let last = at.max + every * (times - 1);
-        if last >= end {
-            let message = format!(
-                "the fault would begin at {} s, but the run's work is over at {} s; begin earlier, \
-                 repeat less often or raise `duration_s`",
-                last.as_secs_f64(),
-                end.as_secs_f64()
-            );
-            return Err(self.fail(raw.at_s.span(), message));
-        }
-        Ok(Fault { kind, target, at, lasts, every, times })
-    }
-
-    fn repetition(
-        &self,
-        raw: &schema::Fault,
-        lasts: Range<Duration>,
-    ) -> Result<(Duration, u32), ParseError> {
-        match (&raw.every_s, &raw.times) {
-            (None, None) => Ok((Duration::ZERO, 1)),
-            (Some(every), None) => {
-                let message = "`every_s` needs `times`: how often it happens in all";
-                Err(self.fail(every.span(), message))
-            }
-            (None, Some(times)) => {
-                let message = "`times` needs `every_s`: from one beginning to the next";
-                Err(self.fail(times.span(), message))
-            }
-            (Some(every), Some(times)) => {
-                let span = every.span();
-                let every = self.seconds("every_s", span.clone(), *every.get_ref(), 0.001)?;
-                if every <= lasts.max {
-                    let message = "`every_s` must be longer than `for_s`, so that one is over \
-                                   before the next begins";
-                    return Err(self.fail(span, message));
-                }
-                Ok((every, self.number("times", times, 1, TIMES_MAX)?))
-            }
-        }
-    }
-
-    fn target(
-        &self,
-        kind: FaultKind,
-        raw: &Spanned<String>,
-        cluster: &Cluster,
-    ) -> Result<FaultTarget, ParseError> {
-        let text = raw.get_ref();
-        let target: FaultTarget = text.parse().map_err(|_| {
-            let message = format!("unknown target {text:?}; {kind} takes {}", kind.targets());
-            self.fail(raw.span(), message)
-        })?;
-        for node in target.nodes() {
-            let (count, key) = match node.role {
-                Role::Gateway => (cluster.gateways, "gateways"),
-                Role::Messages => (cluster.message_nodes, "message_nodes"),
-            };
-            if node.number.is_some_and(|number| number > count) {
-                let message = format!("there is no {node}: the cluster has {key} = {count}");
-                return Err(self.fail(raw.span(), message));
-            }
-        }
-        if kind.accepts(target) {
-            Ok(target)
-        } else {
-            let message = format!("{kind} cannot hit {text:?}; it takes {}", kind.targets());
-            Err(self.fail(raw.span(), message))
-        }
-    }
-
     fn expect(&self, raw: &schema::Expect) -> Result<Expect, ParseError> {
         let within = raw.converge_within_s.as_ref();
         let accepted = raw.accepted_min.as_ref();
@@ -452,5 +353,6 @@ impl Reader<'_> {
     }
 }
 
+mod fault;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use seriatim_engine::ids::{ChannelKey, NodeId, Nonce, ShardId, UserKey, Workspac
 
 use crate::choices::Choices;
 use crate::drawing;
-use crate::fault::{FaultKind, Role};
+use crate::fault::{FaultKind, Role, Settings};
 use crate::history::{ClientIndex, Roster};
 use crate::scenario::{Expect, Network, Scenario, StoreKind};
 
@@ -96,9 +96,32 @@ pub struct PlannedChannel {
 pub struct PlannedFault {
     pub kind: FaultKind,
     pub target: PlannedTarget,
+    pub settings: Settings,
     pub at: Duration,
     /// The same as `at` for a kind that doesn't last.
     pub heal_at: Duration,
+    /// At least one; the target and times above hold all of them.
+    pub strikes: Vec<PlannedStrike>,
+}
+
+/// One beginning and end of a fault. Most faults have one; a rolling restart has one for each node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedStrike {
+    pub at: Duration,
+    pub heal_at: Duration,
+    pub target: PlannedTarget,
+}
+
+impl PlannedFault {
+    /// Lets all of it happen so much later.
+    pub(crate) fn postpone(&mut self, by: Duration) {
+        self.at += by;
+        self.heal_at += by;
+        for strike in &mut self.strikes {
+            strike.at += by;
+            strike.heal_at += by;
+        }
+    }
 }
 
 /// What a planned fault hits.
@@ -110,6 +133,19 @@ pub enum PlannedTarget {
     Link(NodeId, NodeId),
     /// What runs between the clients and these gateways.
     Clients { gateways: Vec<NodeId> },
+    /// Several nodes, one after the other or with what runs between them.
+    Nodes(Vec<NodeId>),
+}
+
+impl PlannedTarget {
+    /// The nodes whose processes it names.
+    pub fn nodes(&self) -> &[NodeId] {
+        match self {
+            Self::Node(node) => std::slice::from_ref(node),
+            Self::Nodes(nodes) => nodes,
+            Self::Link(..) | Self::Clients { .. } => &[],
+        }
+    }
 }
 
 impl Plan {

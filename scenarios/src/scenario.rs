@@ -2,9 +2,10 @@
 //!
 //! Every value has been checked by [`crate::parse`], so that drawing a plan cannot fail.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::fault::{FaultKind, FaultTarget};
+use crate::fault::{FaultKind, FaultTarget, Key, Setting};
 
 /// One scenario file, checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,13 +101,15 @@ pub struct Fault {
     pub target: FaultTarget,
     /// When it begins, since the run's start; drawn for each seed when it is a range.
     pub at: Range<Duration>,
-    /// How long it lasts; zero for a kind that doesn't last.
+    /// How long it lasts; zero for a kind that doesn't last, or whose keys tell it.
     pub lasts: Range<Duration>,
     /// From one beginning to the next; the drawn start, target and length hold for all of them
     /// but for a target of "any", which is drawn each time.
     pub every: Duration,
     /// At least 1.
     pub times: u32,
+    /// Every key that the kind has, given or not.
+    pub settings: BTreeMap<Key, Setting>,
 }
 
 /// What must hold besides the guarantees.

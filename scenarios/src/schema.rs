@@ -9,6 +9,10 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use toml::Spanned;
 
+mod fault;
+
+pub(crate) use fault::{Fault, Value};
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
@@ -67,17 +71,6 @@ pub(crate) struct Workload {
 pub(crate) struct MinMax {
     pub(crate) min: Spanned<i64>,
     pub(crate) max: Spanned<i64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Fault {
-    pub(crate) kind: Spanned<String>,
-    pub(crate) target: Spanned<String>,
-    pub(crate) at_s: Spanned<SecondsRange>,
-    pub(crate) for_s: Option<Spanned<SecondsRange>>,
-    pub(crate) every_s: Option<Spanned<Seconds>>,
-    pub(crate) times: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

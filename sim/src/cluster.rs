@@ -6,18 +6,21 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use seriatim_engine::ids::ShardId;
 use seriatim_engine::token::TokenKey;
-use seriatim_node::{GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, OwnerConfig};
+use seriatim_node::{
+    GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, NodeError, OwnerConfig,
+};
 use seriatim_scenarios::choices::Choices;
 use seriatim_scenarios::fault::Role;
 use seriatim_scenarios::history::What;
 use seriatim_scenarios::plan::{Plan, PlannedNode};
 use seriatim_scenarios::scenario::Tail;
 use seriatim_world::log_store::LogStoreOptions;
+use seriatim_world::{Clock, StoreError, clock};
 use turmoil::Sim;
 
 use crate::disk::{DiskConfig, SimDisk};
 use crate::driver::{Users, share_out};
-use crate::host::SimHost;
+use crate::host::{Exit, SimHost};
 use crate::journal::Journal;
 use crate::net::{NetConfig, Plane};
 use crate::recorder::Recorder;
@@ -31,6 +34,16 @@ const LINK_PORT: u16 = 7401;
 
 /// Small, so that runs of seconds roll over many segments.
 const SEGMENT_BYTES: u32 = 16 * 1024;
+
+/// Tasks of a node that has stopped may close their sockets decently, which takes a silent peer
+/// two seconds; what lives longer has leaked.
+const SETTLING: Duration = Duration::from_millis(2_500);
+
+/// How often the tasks that are left are looked at.
+const SETTLING_LOOK: Duration = Duration::from_millis(50);
+
+/// Handshakes have a longer time limit of their own and may use it.
+const TIMED_TASK: &str = "handshake";
 
 /// The machines of one run and what joins them.
 pub struct Cluster {
@@ -86,22 +99,19 @@ impl Cluster {
         self.sim.host(name, move || {
             let (config, recorder, host) = (config.clone(), recorder.clone(), software.clone());
             async move {
-                let reporter = host.clone();
-                let stop = Box::pin(std::future::pending());
-                let result = host
+                let (stop, watched) = (Box::pin(host.stop_signal()), host.clone());
+                let (result, up) = host
                     .run(|world| async move {
                         let clock = world.clock.clone();
                         let result = seriatim_node::run(world, config, |_| {}, stop).await;
+                        settle(&watched, &*clock).await;
                         (result, clock.mono_now())
                     })
                     .await;
-                if let (Err(error), up) = result {
-                    let at = SimTime::after(reporter.booted_at().since(SimTime::ZERO) + up.0);
-                    let message = format!("the node stopped: {error}");
-                    recorder
-                        .record(at, What::ErrorLogged { node: reporter.name().into(), message });
-                }
-                Ok(())
+                let at = SimTime::after(host.booted_at().since(SimTime::ZERO) + up.0);
+                tell_end(&host, at, &result, &recorder);
+                // What has become of the process is seen between two steps.
+                std::future::pending().await
             }
         });
         self.nodes.insert(name.to_owned(), host);
@@ -147,6 +157,44 @@ impl Cluster {
         host
     }
 
+    /// Kills a node's process, if it runs.
+    pub fn kill_node(&mut self, at: SimTime, name: &str) {
+        if let Some(host) = self.nodes.get(name).filter(|host| host.is_alive()) {
+            host.kill(at);
+            self.sim.crash(name);
+        }
+    }
+
+    /// Takes the power from a node's machine, if its process runs.
+    pub fn power_off_node(&mut self, at: SimTime, name: &str) {
+        if let Some(host) = self.nodes.get(name).filter(|host| host.is_alive()) {
+            host.power_off(at);
+            self.sim.crash(name);
+        }
+    }
+
+    /// Starts a node's process, with the power if it was gone; false when it runs already.
+    pub fn start_node(&mut self, at: SimTime, name: &str) -> bool {
+        let Some(host) = self.nodes.get(name).filter(|host| !host.is_alive()) else {
+            return false;
+        };
+        // It may have ended by itself in this very step, and nobody has seen to it.
+        if host.take_exit().is_some() {
+            host.kill(at);
+            self.sim.crash(name);
+        }
+        host.boot(at);
+        self.sim.bounce(name);
+        true
+    }
+
+    /// Works on a node's disk.
+    pub(crate) fn disk(&self, name: &str, work: impl FnOnce(&SimDisk)) {
+        if let Some(host) = self.nodes.get(name) {
+            work(host.disk());
+        }
+    }
+
     /// Ends the run: what is left of the hosts is dropped without an effect on wires, disks or the
     /// journal, whatever order tokio drops it in.
     pub fn dismantle(self) {
@@ -161,6 +209,47 @@ impl Cluster {
     pub fn now(&self) -> SimTime {
         SimTime::after(self.sim.elapsed())
     }
+}
+
+/// The tasks that a node leaves behind, by name.
+fn leftovers(host: &SimHost) -> Vec<&'static str> {
+    let allowed = ["main", TIMED_TASK];
+    host.live_tasks().into_keys().filter(|name| !allowed.contains(name)).collect()
+}
+
+/// Gives the tasks of a node that has stopped time to end.
+async fn settle(host: &SimHost, clock: &dyn Clock) {
+    let until = clock.mono_now() + SETTLING;
+    while clock.mono_now() < until && !leftovers(host).is_empty() {
+        clock::sleep(clock, SETTLING_LOOK).await;
+    }
+}
+
+/// Tells how a node ended that nobody killed.
+fn tell_end(host: &SimHost, at: SimTime, result: &Result<(), NodeError>, recorder: &Recorder) {
+    let node: Arc<str> = host.name().into();
+    match result {
+        Ok(()) => {
+            for name in leftovers(host) {
+                let (node, name) = (node.clone(), name.to_owned());
+                recorder.record(at, What::TaskLeaked { node, name });
+            }
+            host.exited(at, Exit::Stopped);
+        }
+        Err(error) => {
+            if !is_the_disks_fault(error) {
+                let message = format!("the node stopped: {error}");
+                recorder.record(at, What::ErrorLogged { node, message });
+            }
+            host.exited(at, Exit::Failed);
+        }
+    }
+}
+
+/// A node may give up on a disk that failed: it recovers when it is started again.
+fn is_the_disks_fault(error: &NodeError) -> bool {
+    let NodeError::Store { source, .. } = error else { return false };
+    matches!(source, StoreError::Failed { .. } | StoreError::Poisoned)
 }
 
 fn net_config(plan: &Plan) -> NetConfig {

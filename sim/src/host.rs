@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use seriatim_scenarios::choices::Choices;
@@ -36,6 +37,39 @@ pub(crate) struct HostState {
     wall_offset_ms: AtomicI64,
     wall_drift_ppm: AtomicI64,
     tasks: Shared<BTreeMap<&'static str, u64>>,
+    turns: Shared<Turns>,
+    /// Tasks that were due and had to wait for their turn.
+    withheld: AtomicU64,
+    /// How the process of the current boot ended by itself, until somebody has seen to it.
+    exit: Shared<Option<Exit>>,
+    stop: Shared<Stop>,
+}
+
+/// When a slow host runs its tasks: in a share of each period.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turns {
+    since: SimTime,
+    /// 0: always.
+    period_us: u64,
+    run_us: u64,
+}
+
+/// How a process ended by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It was asked to stop and did.
+    Stopped,
+    /// It gave up with an error.
+    Failed,
+    /// A task panicked, which takes the process down.
+    Panicked,
+}
+
+/// Whether the process is asked to stop, and who waits for that.
+#[derive(Debug, Default)]
+struct Stop {
+    wanted: bool,
+    waiting: Vec<Waker>,
 }
 
 impl HostState {
@@ -50,6 +84,10 @@ impl HostState {
             wall_offset_ms: AtomicI64::new(0),
             wall_drift_ppm: AtomicI64::new(0),
             tasks: Shared::new(BTreeMap::new()),
+            turns: Shared::new(Turns::default()),
+            withheld: AtomicU64::new(0),
+            exit: Shared::new(None),
+            stop: Shared::new(Stop::default()),
         }
     }
 
@@ -69,8 +107,26 @@ impl HostState {
         SimTime(self.dead_at.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn frozen_until(&self) -> SimTime {
-        SimTime(self.frozen_until.load(Ordering::Relaxed))
+    /// Until when no task runs; in the past when tasks run.
+    pub(crate) fn withheld_until(&self, now: SimTime) -> SimTime {
+        let frozen_until = SimTime(self.frozen_until.load(Ordering::Relaxed));
+        let Turns { since, period_us, run_us } = *self.turns.lock();
+        let into = now.0.saturating_sub(since.0).checked_rem(period_us).unwrap_or(0);
+        let next_turn =
+            if into < run_us || period_us == 0 { now } else { now.plus(period_us - into) };
+        frozen_until.max(next_turn)
+    }
+
+    pub(crate) fn count_withheld(&self) {
+        self.withheld.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The process of `boot` ends by itself at `at`: from here on nothing of it is heard.
+    pub(crate) fn exit(&self, boot: u64, at: SimTime, exit: Exit) {
+        if self.runs(boot) {
+            self.die(at);
+            *self.exit.lock() = Some(exit);
+        }
     }
 
     /// Whether `boot` is the current one and alive.
@@ -155,6 +211,8 @@ impl SimHost {
         let boot = self.state.boot.fetch_add(1, Ordering::Relaxed) + 1;
         self.state.boot_at.store(at.0, Ordering::Relaxed);
         self.state.frozen_until.store(0, Ordering::Relaxed);
+        *self.state.exit.lock() = None;
+        *self.state.stop.lock() = Stop::default();
         self.state.tasks.lock().clear();
         self.state.alive.store(true, Ordering::Relaxed);
         self.journal.record(at, self.name(), "boot", &[Field::Number("boot", boot)]);
@@ -185,6 +243,57 @@ impl SimHost {
     pub fn freeze(&self, at: SimTime, until: SimTime) {
         self.journal.record(at, self.name(), "freeze", &[Field::Number("until", until.0)]);
         self.state.frozen_until.fetch_max(until.0, Ordering::Relaxed);
+    }
+
+    /// Lets tasks run in turns of `run_us` in each `period_us` only; a period of 0 is always.
+    pub fn take_turns(&self, at: SimTime, period_us: u64, run_us: u64) {
+        let fields = [Field::Number("period_us", period_us), Field::Number("run_us", run_us)];
+        self.journal.record(at, self.name(), "take_turns", &fields);
+        *self.state.turns.lock() = Turns { since: at, period_us, run_us };
+    }
+
+    /// How often a task that was due had to wait because the host was frozen or slow.
+    pub fn withheld(&self) -> u64 {
+        self.state.withheld.load(Ordering::Relaxed)
+    }
+
+    /// Asks the process to stop (SIGTERM).
+    pub fn ask_to_stop(&self, at: SimTime) {
+        self.journal.record(at, self.name(), "ask_to_stop", &[]);
+        let waiting = {
+            let mut stop = self.state.stop.lock();
+            stop.wanted = true;
+            std::mem::take(&mut stop.waiting)
+        };
+        for waker in waiting {
+            waker.wake();
+        }
+    }
+
+    /// Done when the process is asked to stop.
+    pub fn stop_signal(&self) -> impl Future<Output = ()> + use<> {
+        let state = Arc::clone(&self.state);
+        std::future::poll_fn(move |context| {
+            let mut stop = state.stop.lock();
+            if stop.wanted {
+                return Poll::Ready(());
+            }
+            if !stop.waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+                stop.waiting.push(context.waker().clone());
+            }
+            Poll::Pending
+        })
+    }
+
+    /// The process of the current boot has ended by itself at `at`.
+    pub(crate) fn exited(&self, at: SimTime, exit: Exit) {
+        self.state.exit(self.state.boot(), at, exit);
+    }
+
+    /// How the process ended by itself, told once. Its kernel has closed nothing yet: call
+    /// [`SimHost::kill`] and turmoil's `crash`.
+    pub fn take_exit(&self) -> Option<Exit> {
+        self.state.exit.lock().take()
     }
 
     /// Sets how far the wall clock is off, and how fast it strays.

@@ -27,4 +27,5 @@ pub mod recorder;
 pub mod run;
 mod shared;
 pub mod spawn;
+pub mod supervisor;
 pub mod time;

@@ -17,6 +17,7 @@ use crate::faults::{FaultCount, Faults};
 use crate::hygiene::{Finding, FindingKind, Hygiene};
 use crate::journal::{Journal, Keep};
 use crate::recorder::Recorder;
+use crate::supervisor::Supervisor;
 use crate::time::SimTime;
 
 /// How a run is carried out. Part of what decides the journal.
@@ -77,9 +78,10 @@ fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult
     let watch = hygiene.watch();
     let mut cluster = Cluster::start(plan, &choices, &journal, &recorder, Ticks(options.tick));
     let mut faults = Faults::new(plan);
+    let mut supervisor = Supervisor::default();
 
     let survived = catch_unwind(AssertUnwindSafe(|| {
-        advance(plan, &mut cluster, &mut faults, &recorder);
+        advance(plan, &mut cluster, &mut faults, &mut supervisor, &recorder);
     }));
     let now = cluster.now();
     if survived.is_ok() {
@@ -105,7 +107,13 @@ fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult
 }
 
 /// Steps through the workload, the faults and the time to converge.
-fn advance(plan: &Plan, cluster: &mut Cluster, faults: &mut Faults, recorder: &Recorder) {
+fn advance(
+    plan: &Plan,
+    cluster: &mut Cluster,
+    faults: &mut Faults,
+    supervisor: &mut Supervisor,
+    recorder: &Recorder,
+) {
     let end = SimTime::after(plan.end);
     let mut faults_told = false;
     let mut look_at = end;
@@ -114,6 +122,7 @@ fn advance(plan: &Plan, cluster: &mut Cluster, faults: &mut Faults, recorder: &R
     loop {
         let now = cluster.now();
         faults.advance(now, cluster, recorder);
+        supervisor.advance(now, cluster);
         if !faults_told && faults.are_over() && now >= end {
             faults_told = true;
             recorder.record(now, What::FaultsOver);

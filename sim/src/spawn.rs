@@ -1,12 +1,15 @@
-//! Tasks of a simulated host: counted by name, laid to their host, stopped while it is frozen.
+//! Tasks of a simulated host: counted by name, laid to their host, stopped while it is frozen or
+//! not their turn. A panic takes the whole process down, and no more than that.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use seriatim_world::BoxFuture;
 use seriatim_world::spawn::{Spawn, Task};
 
+use crate::host::Exit;
 use crate::hygiene::polled_as;
 use crate::time::{Alarm, SimClock};
 
@@ -48,12 +51,29 @@ impl<F: Future> Future for HostTask<F> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.get_mut();
-        let frozen_until = this.clock.host().frozen_until();
-        if this.clock.now() < frozen_until && !this.thaw.poll(&this.clock, frozen_until, context) {
+        let host = this.clock.host();
+        if !this.clock.runs() {
+            // Another task took the process down earlier in the same step.
             return Poll::Pending;
         }
+        let now = this.clock.now();
+        let withheld_until = host.withheld_until(now);
+        if now < withheld_until {
+            host.count_withheld();
+            if !this.thaw.poll(&this.clock, withheld_until, context) {
+                return Poll::Pending;
+            }
+        }
         let task = this.task.as_mut();
-        polled_as(&this.clock, || task.poll(context))
+        let poll = || polled_as(&this.clock, || task.poll(context));
+        match catch_unwind(AssertUnwindSafe(poll)) {
+            Ok(progress) => progress,
+            Err(_) => {
+                // The panic hook has told it. As in the shipped binary, it takes the process down.
+                host.exit(this.clock.boot(), now, Exit::Panicked);
+                Poll::Pending
+            }
+        }
     }
 }
 

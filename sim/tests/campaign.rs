@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use seriatim_scenarios::fault::{Aim, FaultKind};
 use seriatim_scenarios::judge::Outcome;
 use seriatim_scenarios::parse;
 use seriatim_sim::campaign::{Campaign, Entry, Outcomes};
@@ -54,7 +55,11 @@ converge_within_s = 60
 "#;
 
 fn campaign(jobs: usize, seeds: u64) -> Outcomes {
-    let scenario = parse::scenario("every-fault.toml", EVERY_FAULT).expect("a sound scenario");
+    run_text(EVERY_FAULT, jobs, seeds)
+}
+
+fn run_text(text: &str, jobs: usize, seeds: u64) -> Outcomes {
+    let scenario = parse::scenario("every-fault.toml", text).expect("a sound scenario");
     let entry = Entry { scenario, argument: "every-fault".to_owned() };
     let options = RunOptions { tick: Duration::from_millis(10), ..RunOptions::default() };
     let campaign = Campaign { scenarios: vec![entry], first_seed: 1, seeds, jobs, options };
@@ -82,5 +87,39 @@ fn every_guarantee_holds_under_every_fault() {
     for fault in ["partition", "power_loss", "sigkill", "reconnect_storm"] {
         let bit = report.faults_that_bit.get(fault).copied();
         assert!(bit > Some(0), "{fault} never bit: {:?}", report.faults_that_bit);
+    }
+}
+
+/// As many kinds as there are, each aimed at the first target that it takes.
+fn with_every_kind() -> String {
+    let head = EVERY_FAULT.split("[[fault]]").next().expect("a head");
+    let head = head.replace("duration_s = 12", "duration_s = 20");
+    let mut text = head;
+    for (index, kind) in FaultKind::ALL.into_iter().enumerate() {
+        let target = match kind.spec().aims {
+            [Aim::AnyNode, ..] if index % 2 == 0 => "gateway:any",
+            [Aim::AnyNode | Aim::Messages, ..] => "messages:any",
+            [Aim::Gateway, ..] => "gateway:any",
+            [Aim::All, ..] => "gateway:all",
+            [Aim::Cluster, ..] => "cluster",
+            other => panic!("{kind} needs a target: {other:?}"),
+        };
+        let lasts = if kind.lasts() { "for_s = { min = 1, max = 3 }\n" } else { "" };
+        text.push_str(&format!(
+            "[[fault]]\nkind = \"{kind}\"\ntarget = \"{target}\"\nat_s = {{ min = 4, max = 20 }}\n{lasts}"
+        ));
+    }
+    text + "[expect]\nconverge_within_s = 60\n"
+}
+
+#[test]
+fn every_kind_of_fault_bites_and_none_breaks_a_promise() {
+    let outcomes = run_text(&with_every_kind(), 2, 8);
+    let failures: Vec<_> =
+        outcomes.reports.iter().filter_map(|report| report.first_failure.as_ref()).collect();
+    assert_eq!(outcomes.worst, Outcome::Held, "{failures:#?}");
+    let bit = &outcomes.reports.first().unwrap().faults_that_bit;
+    for kind in FaultKind::ALL {
+        assert!(bit.get(kind.as_str()) > Some(&0), "{kind} never bit: {bit:?}");
     }
 }

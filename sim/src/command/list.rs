@@ -1,6 +1,7 @@
-//! `list`: the catalog.
+//! `list`: the catalog. `faults`: the kinds of faults.
 
 use seriatim_scenarios::catalog;
+use seriatim_scenarios::fault::table;
 
 #[expect(clippy::print_stdout, reason = "the list is the output")]
 pub(super) fn run() -> anyhow::Result<u8> {
@@ -9,5 +10,11 @@ pub(super) fn run() -> anyhow::Result<u8> {
     for scenario in scenarios {
         println!("{:width$}  {}", scenario.name, scenario.question);
     }
+    Ok(0)
+}
+
+#[expect(clippy::print_stdout, reason = "the list is the output")]
+pub(super) fn faults(markdown: bool) -> anyhow::Result<u8> {
+    print!("{}", if markdown { table::markdown() } else { table::plain() });
     Ok(0)
 }

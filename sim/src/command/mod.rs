@@ -69,6 +69,12 @@ enum Command {
     },
     /// Show the scenarios of the catalog, each with the question that it answers.
     List,
+    /// Show every kind of fault: what it does, what it can be aimed at, the keys that it takes.
+    Faults {
+        /// As the Markdown table of docs/scenarios.md.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Print the hash of every run's journal. `twice` calls it.
     #[command(hide = true)]
     Hash {
@@ -126,6 +132,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<u8> {
             twice::run(&selection.campaign(entries), against.as_deref())
         }
         Some(Command::List) => list::run(),
+        Some(Command::Faults { markdown }) => list::faults(markdown),
         Some(Command::Hash { scenarios, selection }) => {
             twice::print_hashes(&selection.campaign(find(&scenarios)?))
         }

@@ -96,6 +96,7 @@ pub(super) struct Device {
     next_inode: u64,
     faults: Vec<Armed>,
     power_fails_in: Option<u64>,
+    power_fails_amid_write: bool,
     power_failed: bool,
     pub(super) counters: DiskCounters,
 }
@@ -121,6 +122,7 @@ impl SimDisk {
             next_inode: 1,
             faults: Vec::new(),
             power_fails_in: None,
+            power_fails_amid_write: false,
             power_failed: false,
             counters: DiskCounters::default(),
         }))
@@ -172,6 +174,7 @@ impl SimDisk {
         let mut device = self.0.lock();
         device.faults.clear();
         device.power_fails_in = None;
+        device.power_fails_amid_write = false;
     }
 
     /// Bounds the bytes that fit.
@@ -183,6 +186,12 @@ impl SimDisk {
     /// the host is doing. See [`SimDisk::power_failed`].
     pub fn fail_power_after(&self, count: u64) {
         self.0.lock().power_fails_in = Some(count);
+    }
+
+    /// Lets the disk fall silent at the next write, which it has begun by then and which a power
+    /// loss keeps, tears or loses. See [`SimDisk::power_failed`].
+    pub fn fail_power_amid_write(&self) {
+        self.0.lock().power_fails_amid_write = true;
     }
 
     /// Whether the disk fell silent; whoever steps the simulation then takes the host's power away.
@@ -218,6 +227,7 @@ impl SimDisk {
         device.boot = Some(boot);
         device.power_failed = false;
         device.power_fails_in = None;
+        device.power_fails_amid_write = false;
     }
 
     pub(crate) fn sigkill(&self) {
@@ -267,6 +277,15 @@ impl Device {
             self.journal.record(at, &self.host, operation.word(), &all);
         }
         Some(struck)
+    }
+
+    /// A write has been taken on. True when that was the disk's last act.
+    pub(super) fn power_fails_now(&mut self, at: SimTime) -> bool {
+        if self.power_fails_amid_write {
+            self.power_failed = true;
+            self.journal.record(at, &self.host, "disk_power_failed", &[]);
+        }
+        self.power_fails_amid_write
     }
 
     /// Changes names, visibly.

@@ -280,7 +280,12 @@ impl DiskFile for FileHandle {
             let begun = self.disk.begin(Operation::Write, &self.name, &fields).await?;
             let offset = position(offset)?;
             let end = offset + bytes.len();
-            self.change(&begun, end, Change::Write { offset, bytes: bytes.clone() })
+            self.change(&begun, end, Change::Write { offset, bytes: bytes.clone() })?;
+            let at = self.disk.now();
+            if self.disk.with(|device| Ok(device.power_fails_now(at)))? {
+                return std::future::pending().await;
+            }
+            Ok(())
         })
     }
 

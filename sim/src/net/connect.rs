@@ -99,7 +99,9 @@ impl HostNet {
     fn hears(&self, dial: &Dial) -> bool {
         self.plane.with(|inner| {
             let open = inner.wire.links.open(dial.server, dial.client);
-            inner.wire.counters.syns_lost += u64::from(!open);
+            if !open {
+                inner.wire.lose_syn((dial.server, dial.client));
+            }
             open
         })
     }
@@ -129,8 +131,9 @@ impl Inner {
 
     /// The time at which the SYN arrives, unless a cut swallows it.
     fn send_syn(&mut self, dial: &Dial, attempt: u32, now: SimTime) -> Option<SimTime> {
-        let open = self.wire.links.open(dial.client, dial.server);
         let (path, ordinal) = ((dial.client, dial.server), u64::from(attempt) * 2);
+        let lost = self.wire.links.losses(path, "net.syn_loss", dial.entity, ordinal) > 0;
+        let open = !lost && self.wire.links.open(dial.client, dial.server);
         let latency_us = self.wire.links.latency_us(path, "net.handshake", dial.entity, ordinal);
         let server = self.name(dial.server);
         let fields = [
@@ -140,7 +143,9 @@ impl Inner {
             Field::Number("lost", (!open).into()),
         ];
         self.record(now, dial.client, "syn", &fields);
-        self.wire.counters.syns_lost += u64::from(!open);
+        if !open {
+            self.wire.lose_syn(path);
+        }
         open.then(|| now.plus(latency_us))
     }
 
@@ -152,7 +157,8 @@ impl Inner {
         let listening = self.listeners.get(&(dial.server, dial.port));
         let is_full = listening.is_some_and(|listening| listening.queue.len() >= backlog);
         if !there || !back || is_full {
-            self.wire.counters.syns_lost += 1;
+            let path = (dial.client, dial.server);
+            self.wire.lose_syn(if there { (path.1, path.0) } else { path });
             return Answer::Silence;
         }
         let (path, ordinal) = ((dial.server, dial.client), u64::from(attempt) * 2 + 1);

@@ -354,7 +354,7 @@ impl Connection {
     /// A reset packet goes from `side` to the other end; a cut swallows it.
     fn send_reset(&mut self, wire: &mut Wire, side: Side, now: SimTime) {
         let flow = self.flows.of_mut(side);
-        if !wire.links.open(flow.from, flow.to) {
+        if flow.is_void() || !wire.links.open(flow.from, flow.to) {
             return;
         }
         let at = now.plus(flow.packet_us(wire)).max(flow.arrived_at());
@@ -426,6 +426,13 @@ impl Connection {
             let in_flight = |segment: &Segment| segment.deliver_at > at;
             self.flows.of_mut(side).drop_segments(wire, in_flight);
             self.fail(wire, side, at, io::ErrorKind::ConnectionReset);
+        }
+    }
+
+    /// Stops carrying anything for good; neither end is told.
+    pub(super) fn vanish(&mut self, wire: &mut Wire, at: SimTime) {
+        for side in [Side::Client, Side::Server] {
+            self.flows.of_mut(side).vanish(wire, at);
         }
     }
 

@@ -4,10 +4,20 @@
 //! simulation, with the time that the steps have come to.
 
 use super::connection::{Connection, Side};
-use super::link::{HostId, LinkShape, Wire};
+use super::link::{HostId, LinkShape, Path, PathCounters, Wire};
 use super::plane::{Inner, Plane};
 use crate::journal::Field;
 use crate::time::SimTime;
+
+/// How much of a path's cuts is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heal {
+    /// One. What was held waits for its next retransmission, or comes in a burst.
+    One {
+        burst: bool,
+    },
+    All,
+}
 
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
@@ -25,7 +35,15 @@ impl Plane {
     pub fn heal(&self, at: SimTime, from: &str, to: &str) {
         self.with(|inner| {
             let (from, to) = (inner.host(from), inner.host(to));
-            inner.heal(at, from, to, false);
+            inner.heal(at, from, to, Heal::One { burst: false });
+        });
+    }
+
+    /// As [`Plane::heal`], but what was held back arrives in one burst.
+    pub fn unclog(&self, at: SimTime, from: &str, to: &str) {
+        self.with(|inner| {
+            let (from, to) = (inner.host(from), inner.host(to));
+            inner.heal(at, from, to, Heal::One { burst: true });
         });
     }
 
@@ -59,24 +77,56 @@ impl Plane {
     pub fn heal_all(&self, at: SimTime) {
         self.with(|inner| {
             for (from, to) in inner.wire.links.faulty() {
-                inner.heal(at, from, to, true);
-                inner.wire.links.set_shape(from, to, LinkShape::default());
+                inner.heal(at, from, to, Heal::All);
+                inner.unslow(at, (from, to), None);
             }
         });
     }
 
-    /// Makes the path from `from` to `to` slow, for what is sent from `at` on.
+    /// Makes the path from `from` to `to` slow, for what is sent from `at` on. Shapes of the same
+    /// path add up.
     pub fn slow(&self, at: SimTime, from: &str, to: &str, shape: LinkShape) {
         self.with(|inner| {
             let (from, to_id) = (inner.host(from), inner.host(to));
-            inner.wire.links.set_shape(from, to_id, shape);
+            inner.wire.links.add_shape((from, to_id), shape);
             let fields = [
                 Field::Text("to", to),
                 Field::Number("extra_us", shape.extra_us),
                 Field::Number("bytes_per_s", shape.bytes_per_s),
+                Field::Number("loss_percent", shape.loss_percent),
             ];
             inner.record(at, from, "slow", &fields);
         });
+    }
+
+    /// Takes back one [`Plane::slow`] of the same shape; what is on its way arrives no later for it.
+    pub fn unslow(&self, at: SimTime, from: &str, to: &str, shape: LinkShape) {
+        self.with(|inner| {
+            let path = (inner.host(from), inner.host(to));
+            inner.unslow(at, path, Some(shape));
+        });
+    }
+
+    /// What has happened on the path from `from` to `to`.
+    pub fn path(&self, from: &str, to: &str) -> PathCounters {
+        self.with(|inner| inner.wire.links.counters((inner.host(from), inner.host(to))))
+    }
+
+    /// Lets every connection between `a` and `b` stop carrying for good, without a word to either
+    /// end. Gives their number.
+    pub fn forget_between(&self, at: SimTime, a: &str, b: &str) -> u64 {
+        self.with(|inner| {
+            let (a, b) = (inner.host(a), inner.host(b));
+            let mut count = 0;
+            inner.on_each(|connection, wire| {
+                if connection.is_between(a, b) {
+                    count += 1;
+                    connection.vanish(wire, at);
+                }
+            });
+            inner.record(at, a, "forget", &[Field::Number("connections", count)]);
+            count
+        })
     }
 
     /// Resets every connection between `a` and `b` at both ends; what is on its way is lost.
@@ -139,7 +189,7 @@ impl Plane {
             inner.wire.links.set_power(host, true);
             inner.on_each(|connection, wire| {
                 for side in sides_of(connection, host) {
-                    connection.flows.of_mut(side.other()).heal(wire, at);
+                    connection.flows.of_mut(side.other()).heal(wire, at, false);
                     connection.answer_orphans(wire, side);
                     connection.wake_all(wire);
                 }
@@ -181,17 +231,29 @@ impl Inner {
         }
     }
 
-    fn heal(&mut self, at: SimTime, from: HostId, to: HostId, all: bool) {
-        if self.wire.links.heal(from, to, all) {
+    fn heal(&mut self, at: SimTime, from: HostId, to: HostId, heal: Heal) {
+        if self.wire.links.heal(from, to, heal == Heal::All) {
+            let burst = heal == Heal::One { burst: true };
             let name = self.name(to);
             self.record(at, from, "heal", &[Field::Text("to", &name)]);
             self.on_path(from, to, |connection, wire, side| {
                 for flow_of in SIDES {
-                    connection.flows.of_mut(flow_of).heal(wire, at);
+                    connection.flows.of_mut(flow_of).heal(wire, at, burst);
                     connection.answer_orphans(wire, flow_of);
                 }
                 connection.wake_all(wire);
                 debug_assert_eq!(connection.ends.of(side).host, from, "the path starts at `from`");
+            });
+        }
+    }
+
+    fn unslow(&mut self, at: SimTime, path: Path, shape: Option<LinkShape>) {
+        if self.wire.links.remove_shape(path, shape) {
+            let name = self.name(path.1);
+            self.record(at, path.0, "unslow", &[Field::Text("to", &name)]);
+            self.on_path(path.0, path.1, |connection, wire, side| {
+                connection.flows.of_mut(side).hurry(wire, at);
+                connection.wake_all(wire);
             });
         }
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::link::{HostId, Wire};
+use super::link::{HostId, Path, Wire};
 use crate::time::SimTime;
 
 /// The first retransmission after a loss; each further one waits twice as long (Linux:
 /// `TCP_RTO_MIN`, and `TCP_RTO_MAX` as the bound).
-const RTO_MIN: Duration = Duration::from_millis(200);
+pub(super) const RTO_MIN: Duration = Duration::from_millis(200);
 const RTO_MAX: Duration = Duration::from_secs(120);
 
 /// When Linux gives up on a peer that acknowledges nothing (`tcp_retries2` = 15).
@@ -62,6 +62,8 @@ pub(super) struct Flow {
     /// Since when acknowledgements have been missing while data still gets through.
     unacknowledged_since: Option<SimTime>,
     credits_held_since: Option<SimTime>,
+    /// Whatever is sent vanishes, for good.
+    void: bool,
 }
 
 /// The first time at or after `at` at which data stalled since `since` is sent again.
@@ -91,7 +93,12 @@ impl Flow {
             stalled_since: None,
             unacknowledged_since: None,
             credits_held_since: None,
+            void: false,
         }
+    }
+
+    fn path(&self) -> Path {
+        (self.from, self.to)
     }
 
     /// Sends a segment; gives its time of arrival, [`SimTime::NEVER`] when it is held back.
@@ -109,7 +116,7 @@ impl Flow {
         let deliver_at = if self.is_stalled(wire, now) {
             let since = self.unacknowledged_since.unwrap_or(now);
             self.stalled_since.get_or_insert(since);
-            wire.counters.bytes_held += bytes.len() as u64;
+            wire.hold(self.path(), bytes.len() as u64);
             SimTime::NEVER
         } else {
             self.schedule(wire, now, bytes.len())
@@ -120,7 +127,7 @@ impl Flow {
 
     /// A sender without acknowledgements goes on for one timeout, then only repeats itself.
     fn is_stalled(&mut self, wire: &Wire, now: SimTime) -> bool {
-        if self.stalled_since.is_some() || !wire.links.open(self.from, self.to) {
+        if self.void || self.stalled_since.is_some() || !wire.links.open(self.from, self.to) {
             return true;
         }
         if wire.links.open(self.to, self.from) {
@@ -129,14 +136,14 @@ impl Flow {
         now.since(*self.unacknowledged_since.get_or_insert(now)) >= RTO_MIN
     }
 
-    fn schedule(&mut self, wire: &Wire, sent_at: SimTime, bytes: usize) -> SimTime {
+    fn schedule(&mut self, wire: &mut Wire, sent_at: SimTime, bytes: usize) -> SimTime {
         let ordinal = self.drawn;
         self.drawn += 1;
-        let path = (self.from, self.to);
-        let depart =
-            sent_at.max(self.busy_until).plus(wire.links.transfer_us(path.0, path.1, bytes));
+        let path = self.path();
+        let depart = wire.links.depart(path, sent_at.max(self.busy_until), bytes);
         self.busy_until = depart;
-        let latency_us = wire.links.latency_us(path, "net.latency", self.entity, ordinal);
+        let latency_us = wire.links.latency_us(path, "net.latency", self.entity, ordinal)
+            + wire.links.late_us(path, self.entity, ordinal);
         self.last_at = self.last_at.max(depart.plus(latency_us));
         self.last_at
     }
@@ -159,7 +166,7 @@ impl Flow {
 
     /// The reader has taken `bytes`; the sender hears of it after the way back.
     pub(super) fn credit(&mut self, wire: &Wire, now: SimTime, bytes: usize) {
-        let at = if wire.links.open(self.to, self.from) {
+        let at = if wire.links.open(self.to, self.from) && !self.void {
             self.schedule_credit(wire, now)
         } else {
             self.credits_held_since.get_or_insert(now);
@@ -197,8 +204,32 @@ impl Flow {
         self.busy_until = self.busy_until.min(at);
         if held > 0 {
             self.stalled_since.get_or_insert(at);
-            wire.counters.bytes_held += held_bytes;
+            wire.hold(self.path(), held_bytes);
         }
+    }
+
+    /// The connection is forgotten on the way: nothing gets through any more.
+    pub(super) fn vanish(&mut self, wire: &mut Wire, at: SimTime) {
+        self.void = true;
+        self.cut_forward(wire, at);
+        self.cut_reverse(at);
+    }
+
+    /// The path is wider or quicker from `at` on: what is still on it arrives no later for it.
+    pub(super) fn hurry(&mut self, wire: &mut Wire, at: SimTime) {
+        let mut queue = std::mem::take(&mut self.queue);
+        let arrived =
+            queue.iter().map(|segment| segment.deliver_at).filter(|arrives| *arrives <= at);
+        self.last_at = arrived.max().unwrap_or_default();
+        self.busy_until = self.busy_until.min(at);
+        for segment in &mut queue {
+            if segment.deliver_at > at && segment.deliver_at != SimTime::NEVER {
+                let anew = self.schedule(wire, at, segment.bytes.len());
+                segment.deliver_at = segment.deliver_at.min(anew);
+                self.last_at = segment.deliver_at;
+            }
+        }
+        self.queue = queue;
     }
 
     /// The way back was cut: acknowledgements and window updates are lost.
@@ -224,8 +255,13 @@ impl Flow {
         self.stalled_since.get_or_insert(at);
     }
 
-    /// A path opened: what was held goes out at the next retransmission, as far as it can.
-    pub(super) fn heal(&mut self, wire: &Wire, at: SimTime) {
+    /// A path opened: what was held goes out at the next retransmission, as far as it can. What
+    /// was held in a `burst` goes out at once.
+    pub(super) fn heal(&mut self, wire: &mut Wire, at: SimTime, burst: bool) {
+        if self.void {
+            return;
+        }
+        let retransmission = |since, at| if burst { at } else { retransmission(since, at) };
         let forward = wire.links.open(self.from, self.to);
         let reverse = wire.links.open(self.to, self.from);
         if forward {
@@ -248,7 +284,7 @@ impl Flow {
         }
     }
 
-    fn release(&mut self, wire: &Wire, again_at: SimTime, count: usize) {
+    fn release(&mut self, wire: &mut Wire, again_at: SimTime, count: usize) {
         let held = |segment: &Segment| segment.deliver_at == SimTime::NEVER;
         let mut queue = std::mem::take(&mut self.queue);
         for segment in queue.iter_mut().filter(|segment| held(segment)).take(count) {
@@ -282,6 +318,11 @@ impl Flow {
     /// The time at which everything sent so far has arrived.
     pub(super) fn arrived_at(&self) -> SimTime {
         self.last_at
+    }
+
+    /// Whatever is sent vanishes.
+    pub(super) fn is_void(&self) -> bool {
+        self.void
     }
 
     /// The entity that this flow's choices are named by.

@@ -14,5 +14,5 @@ mod listener;
 mod plane;
 mod stream;
 
-pub use link::{LinkShape, NetConfig, NetCounters};
+pub use link::{LinkShape, NetConfig, NetCounters, PathCounters};
 pub use plane::Plane;

@@ -4,6 +4,7 @@
 mod disks;
 #[cfg(test)]
 mod lab;
+mod paths;
 #[cfg(test)]
 mod runs;
 #[cfg(test)]

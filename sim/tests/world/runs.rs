@@ -1,9 +1,11 @@
 //! Is a run its seed's alone, and is nothing overlooked that no run may show?
 
+use std::future::Future as _;
 use std::time::Duration;
 
 use crate::lab::{Lab, Notes, wait_until};
 use bytes::Bytes;
+use seriatim_sim::host::Exit;
 use seriatim_sim::hygiene::FindingKind;
 use seriatim_sim::net::NetConfig;
 use seriatim_sim::time::EPOCH_MS;
@@ -167,8 +169,14 @@ fn panics_and_error_logs_are_laid_to_their_host_and_time() {
         world.spawn.spawn("faulty", Box::pin(task));
         std::future::pending().await
     });
-    let stepped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| lab.run_until(20)));
-    assert!(stepped.is_err(), "turmoil ends the run when a task panics");
+    lab.host("b", |world, notes| async move {
+        wait_until(&world, 15).await;
+        notes.add(&world, "b goes on");
+    });
+    lab.run_until(20);
+    assert_eq!((lab.at("a").is_alive(), lab.at("b").is_alive()), (false, true));
+    assert_eq!(lab.at("a").take_exit(), Some(Exit::Panicked));
+    assert_eq!(lab.notes.texts(), ["b goes on"]);
     let findings = lab.hygiene.findings();
     let log = &findings[0];
     assert_eq!(log.kind, FindingKind::ErrorLog);
@@ -197,4 +205,37 @@ fn tasks_that_have_not_ended_are_counted_by_name() {
     lab.run_until(20);
     let live: Vec<_> = lab.at("a").live_tasks().into_iter().collect();
     assert_eq!(live, [("endless", 2)]);
+}
+
+#[test]
+fn a_host_that_takes_turns_runs_its_tasks_late_and_counts_it() {
+    let mut lab = Lab::exact();
+    lab.host("a", |world, notes| async move {
+        for ms in [10, 130, 250] {
+            wait_until(&world, ms).await;
+            notes.add(&world, "turn");
+        }
+    });
+    lab.at("a").take_turns(lab.now(), 100_000, 20_000);
+    lab.run_until(400);
+    let at: Vec<u64> = lab.notes.all().into_iter().map(|(at, _)| at).collect();
+    assert_eq!(at, [10, 200, 300]);
+    assert_eq!(lab.at("a").withheld(), 2);
+}
+
+#[test]
+fn a_process_that_is_asked_to_stop_hears_of_it_once_per_boot() {
+    let mut lab = Lab::exact();
+    lab.host("a", |world, notes| async move {
+        notes.add(&world, "up");
+        std::future::pending().await
+    });
+    let mut signal = Box::pin(lab.at("a").stop_signal());
+    lab.at("a").ask_to_stop(lab.now());
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    assert!(signal.as_mut().poll(&mut context).is_ready());
+    lab.kill("a");
+    lab.boot("a");
+    let mut signal = Box::pin(lab.at("a").stop_signal());
+    assert!(signal.as_mut().poll(&mut context).is_pending());
 }

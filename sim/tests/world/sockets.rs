@@ -14,7 +14,7 @@ async fn connect(world: &World) -> Box<dyn seriatim_world::net::Stream> {
 }
 
 /// A server that notes everything, and a client that writes `texts` at their times.
-fn writing(texts: &'static [(u64, &'static str)]) -> Lab {
+pub(crate) fn writing(texts: &'static [(u64, &'static str)]) -> Lab {
     let mut lab = Lab::exact();
     lab.host("server", note_all);
     lab.host("client", move |world, _| async move {
@@ -547,10 +547,11 @@ fn addresses_are_checked_as_the_kernel_does() {
 fn slow_paths_take_their_time() {
     let mut lab = writing(&[(100, "0123456789"), (300, "0123456789")]);
     lab.run_until(50);
-    let shape = LinkShape { extra_us: 40_000, bytes_per_s: 0 };
+    let shape = LinkShape { extra_us: 40_000, ..LinkShape::default() };
     lab.plane.slow(lab.now(), "client", "server", shape);
     lab.run_until(200);
-    let shape = LinkShape { extra_us: 0, bytes_per_s: 100 };
+    lab.plane.unslow(lab.now(), "client", "server", shape);
+    let shape = LinkShape { bytes_per_s: 100, ..LinkShape::default() };
     lab.plane.slow(lab.now(), "client", "server", shape);
     lab.run_until(1_000);
     let read: Vec<u64> = lab.notes.all().iter().skip(1).map(|(at, _)| *at).collect();
