@@ -9,7 +9,7 @@ use seriatim_scenarios::latency::LatencySummary;
 use crate::chart;
 use crate::markup::Escaped;
 use crate::report::{RunReport, ScenarioReport};
-use crate::table::{cell, expectations, faults};
+use crate::table::{cell, effects, expectations, faults};
 
 /// The report as a page. Identical reports make identical bytes.
 pub fn render(report: &RunReport) -> String {
@@ -77,7 +77,11 @@ fn guarantees(report: &RunReport, page: &mut String) -> fmt::Result {
         writeln!(page, "</tr>")?;
     }
     writeln!(page, "</tbody></table></div>")?;
-    writeln!(page, "<p class=\"facts\">✓ held in every run · ✗ broken in so many runs</p>")
+    writeln!(
+        page,
+        "<p class=\"facts\">✓ held in every run · ✗ broken in so many runs · \
+         – given up, since the faults make it impossible</p>"
+    )
 }
 
 fn mark(cell: &str, page: &mut String) -> fmt::Result {
@@ -160,7 +164,10 @@ fn volumes(report: &RunReport, page: &mut String) -> fmt::Result {
     for column in columns.into_iter().chain(["Simulated s", "CPU s", "× real time"]) {
         write!(page, "<th scope=\"col\" class=\"number\">{column}</th>")?;
     }
-    writeln!(page, "<th scope=\"col\">Faults that bit</th></tr></thead>\n<tbody>")?;
+    writeln!(
+        page,
+        "<th scope=\"col\">Faults that bit, and what they did</th></tr></thead>\n<tbody>"
+    )?;
     for scenario in &report.scenarios {
         volume(scenario, page)?;
     }
@@ -179,7 +186,11 @@ fn volume(scenario: &ScenarioReport, page: &mut String) -> fmt::Result {
     }
     let speed = scenario.simulated_s_per_cpu_s();
     let speed = speed.map_or_else(|| "–".to_owned(), |speed| format!("{speed:.0}"));
-    let bit = if scenario.faults_that_bit.is_empty() { "–".into() } else { faults(scenario) };
+    let bit = match (faults(scenario), effects(scenario)) {
+        (faults, _) if faults.is_empty() => "–".to_owned(),
+        (faults, effects) if effects.is_empty() => faults,
+        (faults, effects) => format!("{faults}; {effects}"),
+    };
     writeln!(
         page,
         "<td class=\"number\">{:.0}</td><td class=\"number\">{:.1}</td>\

@@ -47,6 +47,12 @@ pub struct ScenarioReport {
     pub first_failure: Option<Failure>,
     /// How often each fault was seen to have an effect.
     pub faults_that_bit: BTreeMap<String, u64>,
+    /// How often each fault was carried out.
+    #[serde(default)]
+    pub faults_begun: BTreeMap<String, u64>,
+    /// What the faults did: bytes held back, writes torn, processes started again, …
+    #[serde(default)]
+    pub effects: BTreeMap<String, u64>,
     pub simulated_s: f64,
     pub cpu_s: f64,
     pub sends: u64,
@@ -178,6 +184,8 @@ pub(crate) mod fixture {
             expectations: vec![Count { name: "accepted_min".to_owned(), held: 20, broken: 0 }],
             first_failure: None,
             faults_that_bit: BTreeMap::new(),
+            faults_begun: BTreeMap::new(),
+            effects: BTreeMap::new(),
             simulated_s: 1_440.0,
             cpu_s: 4.8,
             sends: 12_000,
@@ -198,6 +206,13 @@ pub(crate) mod fixture {
         broken.guarantees[3] = Count { name: "no-lost-ack".to_owned(), held: 17, broken: 3 };
         broken.faults_that_bit =
             [("sigkill messages-1".to_owned(), 31), ("reset".to_owned(), 9)].into();
+        broken.faults_begun = [
+            ("sigkill messages-1".to_owned(), 31),
+            ("reset".to_owned(), 12),
+            ("pause".to_owned(), 2),
+        ]
+        .into();
+        broken.effects = [("connections reset".to_owned(), 47)].into();
         broken.first_failure = Some(Failure {
             seed: 7,
             broken: "no-lost-ack".to_owned(),

@@ -7,9 +7,11 @@ pub fn render(report: &RunReport) -> String {
     let mut lines = grid(report);
     lines.push("× real: simulated seconds per CPU second".to_owned());
     lines.push(String::new());
-    for scenario in report.scenarios.iter().filter(|scenario| !scenario.faults_that_bit.is_empty())
-    {
+    for scenario in report.scenarios.iter().filter(|scenario| !scenario.faults_begun.is_empty()) {
         lines.push(format!("faults that bit in {}: {}", scenario.name, faults(scenario)));
+        if !scenario.effects.is_empty() {
+            lines.push(format!("  what they did: {}", effects(scenario)));
+        }
     }
     let (simulated, cpu) = report.seconds();
     if cpu > 0.0 {
@@ -27,13 +29,29 @@ pub fn render(report: &RunReport) -> String {
 
 /// The faults of a scenario in one line.
 pub(crate) fn faults(scenario: &ScenarioReport) -> String {
-    let told = scenario.faults_that_bit.iter().map(|(name, times)| format!("{name} × {times}"));
+    let told = scenario.faults_begun.iter().map(|(name, begun)| {
+        let bit = scenario.faults_that_bit.get(name).copied().unwrap_or(0);
+        match bit {
+            0 => format!("{name} × 0 of {begun}: it changed nothing"),
+            _ if bit == *begun => format!("{name} × {bit}"),
+            _ => format!("{name} × {bit} of {begun}"),
+        }
+    });
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// What the faults of a scenario did, in one line.
+pub(crate) fn effects(scenario: &ScenarioReport) -> String {
+    let told = scenario.effects.iter().map(|(what, count)| format!("{count} {what}"));
     told.collect::<Vec<_>>().join(", ")
 }
 
 /// What a table tells of one promise: a mark, and where it broke in how many runs.
 pub(crate) fn cell(count: &Count) -> String {
-    if count.is_held() {
+    if count.held + count.broken == 0 {
+        // The scenario gave it up.
+        "–".to_owned()
+    } else if count.is_held() {
         "✓".to_owned()
     } else {
         format!("✗ {}/{}", count.broken, count.held + count.broken)
@@ -112,7 +130,8 @@ steady         20     ✓      ✓          ✓       ✓        ✓     ✓    
 owner-sigkill  20     ✓      ✓          ✓       ✗ 3/20   ✓     ✓          ✓           ✓            ✓        ✓         300
 × real: simulated seconds per CPU second
 
-faults that bit in owner-sigkill: reset × 9, sigkill messages-1 × 31
+faults that bit in owner-sigkill: pause × 0 of 2: it changed nothing, reset × 9 of 12, sigkill messages-1 × 31
+  what they did: 47 connections reset
 2880 simulated seconds in 9.6 CPU seconds: 300 × real time per core
 
 ✗ owner-sigkill, seed 7: no-lost-ack is broken

@@ -26,6 +26,10 @@ pub struct Run {
     pub repro: String,
     /// How often each fault was seen to have an effect.
     pub faults_that_bit: BTreeMap<String, u64>,
+    /// How often each fault was carried out.
+    pub faults_begun: BTreeMap<String, u64>,
+    /// What the faults did, by what is counted.
+    pub effects: BTreeMap<String, u64>,
     pub simulated_s: f64,
     pub cpu_s: f64,
 }
@@ -44,16 +48,23 @@ impl Tally {
         let report = &mut self.report;
         report.seeds += 1;
         for guarantee in &verdict.guarantees {
-            count(&mut report.guarantees, guarantee.name, guarantee.held);
+            let judged = (!guarantee.given_up).then_some(guarantee.held);
+            count(&mut report.guarantees, guarantee.name, judged);
         }
         for expectation in &verdict.expectations {
-            count(&mut report.expectations, expectation.name, expectation.held);
+            count(&mut report.expectations, expectation.name, Some(expectation.held));
         }
         if report.first_failure.is_none() {
             report.first_failure = failure(run, verdict);
         }
         for (name, times) in &run.faults_that_bit {
             *report.faults_that_bit.entry(name.clone()).or_default() += times;
+        }
+        for (name, times) in &run.faults_begun {
+            *report.faults_begun.entry(name.clone()).or_default() += times;
+        }
+        for (name, times) in &run.effects {
+            *report.effects.entry(name.clone()).or_default() += times;
         }
         report.simulated_s += run.simulated_s;
         report.cpu_s += run.cpu_s;
@@ -79,14 +90,15 @@ impl Tally {
     }
 }
 
-fn count(counts: &mut Vec<Count>, name: &str, held: bool) {
+/// `None`: the scenario gave it up, so that it is neither.
+fn count(counts: &mut Vec<Count>, name: &str, held: Option<bool>) {
     let index = counts.iter().position(|count| count.name == name).unwrap_or_else(|| {
         counts.push(Count { name: name.to_owned(), held: 0, broken: 0 });
         counts.len() - 1
     });
     if let Some(count) = counts.get_mut(index) {
-        count.held += u64::from(held);
-        count.broken += u64::from(!held);
+        count.held += u64::from(held == Some(true));
+        count.broken += u64::from(held == Some(false));
     }
 }
 
@@ -151,6 +163,8 @@ mod tests {
             seed,
             repro: format!("cargo sim run small --seed {seed}"),
             faults_that_bit: [("reset".to_owned(), 2)].into(),
+            faults_begun: [("reset".to_owned(), 3)].into(),
+            effects: BTreeMap::new(),
             simulated_s: 30.0,
             cpu_s: 0.5,
         };
@@ -166,6 +180,7 @@ mod tests {
         assert_eq!((failure.seed, failure.broken.as_str(), failure.at_ms), (2, "hygiene", 1_000));
         assert_eq!(failure.message, "gateway-1 panics: oh");
         assert_eq!(report.faults_that_bit["reset"], 6);
+        assert_eq!(report.faults_begun["reset"], 9);
         assert_eq!(report.simulated_s_per_cpu_s(), Some(60.0));
     }
 

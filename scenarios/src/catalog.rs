@@ -4,7 +4,7 @@ use crate::parse;
 use crate::scenario::Scenario;
 
 /// (file name, text), in the order in which they are run and told.
-const FILES: [(&str, &str); 10] = [
+const FILES: [(&str, &str); 19] = [
     ("steady.toml", include_str!("../catalog/steady.toml")),
     ("gateway-partition.toml", include_str!("../catalog/gateway-partition.toml")),
     ("gateway-power-loss.toml", include_str!("../catalog/gateway-power-loss.toml")),
@@ -15,6 +15,15 @@ const FILES: [(&str, &str); 10] = [
     ("retry-across-crashes.toml", include_str!("../catalog/retry-across-crashes.toml")),
     ("slow-readers.toml", include_str!("../catalog/slow-readers.toml")),
     ("link-flaps.toml", include_str!("../catalog/link-flaps.toml")),
+    ("disk-errors.toml", include_str!("../catalog/disk-errors.toml")),
+    ("full-disk.toml", include_str!("../catalog/full-disk.toml")),
+    ("slow-disk.toml", include_str!("../catalog/slow-disk.toml")),
+    ("owner-torn-write.toml", include_str!("../catalog/owner-torn-write.toml")),
+    ("paused-owner.toml", include_str!("../catalog/paused-owner.toml")),
+    ("one-way-cut.toml", include_str!("../catalog/one-way-cut.toml")),
+    ("clock-jumps.toml", include_str!("../catalog/clock-jumps.toml")),
+    ("rolling-restart.toml", include_str!("../catalog/rolling-restart.toml")),
+    ("slow-lossy-line.toml", include_str!("../catalog/slow-lossy-line.toml")),
 ];
 
 /// Every scenario of the catalog.
@@ -68,7 +77,7 @@ mod tests {
             for seed in 0..50 {
                 let plan = Plan::draw(&scenario, seed);
                 assert!(plan.faults.is_sorted_by_key(|fault| fault.at));
-                assert!(plan.faults_end < plan.workload_end + std::time::Duration::from_secs(15));
+                assert!(plan.faults_end < plan.workload_end + std::time::Duration::from_secs(25));
             }
         }
     }

@@ -61,6 +61,8 @@ pub struct Verdict {
 pub struct GuaranteeVerdict {
     pub name: &'static str,
     pub held: bool,
+    /// The scenario gave it up: it doesn't count.
+    pub given_up: bool,
     /// The first few.
     pub violations: Vec<Violation>,
     /// All.
@@ -103,9 +105,11 @@ pub struct Stats {
 
 impl Verdict {
     pub fn outcome(&self) -> Outcome {
-        let broken = |name: &GuaranteeVerdict| !name.held;
-        let converged =
-            self.guarantees.iter().all(|verdict| verdict.held || verdict.name != Convergence::NAME);
+        let broken = |verdict: &GuaranteeVerdict| !verdict.held && !verdict.given_up;
+        let converged = self
+            .guarantees
+            .iter()
+            .all(|verdict| !broken(verdict) || verdict.name != Convergence::NAME);
         if self
             .guarantees
             .iter()
@@ -121,9 +125,10 @@ impl Verdict {
         }
     }
 
-    /// The violations that are told, in the order of the guarantees.
+    /// The violations that are told and count, in the order of the guarantees.
     pub fn violations(&self) -> impl Iterator<Item = &Violation> {
-        self.guarantees.iter().flat_map(|verdict| &verdict.violations)
+        let counted = self.guarantees.iter().filter(|verdict| !verdict.given_up);
+        counted.flat_map(|verdict| &verdict.violations)
     }
 }
 
@@ -154,6 +159,7 @@ impl Judge {
             GuaranteeVerdict {
                 name: guarantee.name(),
                 held: findings.count() == 0,
+                given_up: self.expect.gives_up.contains(&guarantee.name()),
                 violations: findings.violations().to_vec(),
                 violation_count: findings.count(),
             }
@@ -285,6 +291,7 @@ mod tests {
             converge_within: Duration::from_secs(1),
             accepted_min: Some(2),
             delivery_p99: Some(Duration::from_millis(200)),
+            gives_up: Vec::new(),
         }
     }
 

@@ -98,8 +98,9 @@ pub fn scenario(file: &str, text: &str) -> Result<Scenario, ParseError> {
         .fault
         .iter()
         .map(|fault| reader.fault(fault.get_ref(), &cluster, end))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<Vec<_>, _>>()?;
     let expect = reader.expect(&raw.expect)?;
+    reader.possible(&raw, &faults, &expect)?;
     let name = Path::new(file)
         .file_stem()
         .map_or_else(|| file.to_owned(), |stem| stem.to_string_lossy().into_owned());
@@ -349,6 +350,7 @@ impl Reader<'_> {
             converge_within: self.seconds_or("converge_within_s", within, 0.001, 45)?,
             accepted_min: accepted.transpose()?.map(u64::from),
             delivery_p99: p99.transpose()?.map(|ms| Duration::from_millis(u64::from(ms))),
+            gives_up: self.gives_up(raw)?,
         })
     }
 }

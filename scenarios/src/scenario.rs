@@ -122,4 +122,6 @@ pub struct Expect {
     pub accepted_min: Option<u64>,
     /// 99 of 100 deliveries take at most this, from the send to each recipient.
     pub delivery_p99: Option<Duration>,
+    /// The guarantees that its faults make impossible to keep: their verdicts don't count.
+    pub gives_up: Vec<&'static str>,
 }

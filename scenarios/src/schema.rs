@@ -79,6 +79,7 @@ pub(crate) struct Expect {
     pub(crate) converge_within_s: Option<Spanned<Seconds>>,
     pub(crate) accepted_min: Option<Spanned<i64>>,
     pub(crate) delivery_ms: Option<Spanned<DeliveryMs>>,
+    pub(crate) gives_up: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -113,10 +113,14 @@ impl Campaign {
 
 fn run_of(entry: &Entry, result: &RunResult) -> Run {
     let bit = result.faults.iter().map(|(kind, count)| ((*kind).to_owned(), count.bit));
+    let begun = result.faults.iter().map(|(kind, count)| ((*kind).to_owned(), count.begun));
+    let effects = result.effects.iter().map(|(what, count)| ((*what).to_owned(), *count));
     Run {
         seed: result.seed,
         repro: repro(&entry.argument, result.seed),
         faults_that_bit: bit.collect(),
+        faults_begun: begun.collect(),
+        effects: effects.collect(),
         simulated_s: result.simulated.as_secs_f64(),
         cpu_s: result.cpu.as_secs_f64(),
     }

@@ -36,6 +36,10 @@ pub(crate) struct HostState {
     frozen_until: AtomicU64,
     wall_offset_ms: AtomicI64,
     wall_drift_ppm: AtomicI64,
+    /// Since when it drifts so; what it strayed before is in the offset.
+    drifts_since: AtomicU64,
+    /// How often the wall clock was read.
+    wall_reads: AtomicU64,
     tasks: Shared<BTreeMap<&'static str, u64>>,
     turns: Shared<Turns>,
     /// Tasks that were due and had to wait for their turn.
@@ -83,6 +87,8 @@ impl HostState {
             frozen_until: AtomicU64::new(0),
             wall_offset_ms: AtomicI64::new(0),
             wall_drift_ppm: AtomicI64::new(0),
+            drifts_since: AtomicU64::new(0),
+            wall_reads: AtomicU64::new(0),
             tasks: Shared::new(BTreeMap::new()),
             turns: Shared::new(Turns::default()),
             withheld: AtomicU64::new(0),
@@ -136,12 +142,17 @@ impl HostState {
 
     /// What the host's wall clock shows at `now`, in milliseconds since 1970.
     pub(crate) fn wall_ms(&self, now: SimTime) -> u64 {
-        let drift_ppm = self.wall_drift_ppm.load(Ordering::Relaxed);
-        let now_us = i64::try_from(now.0).unwrap_or(i64::MAX);
-        // now_us * ppm / 1e6 without overflow: whole seconds drift by ppm microseconds each.
-        let drift_us = (now_us / 1_000_000).saturating_mul(drift_ppm);
-        let shift_ms = self.wall_offset_ms.load(Ordering::Relaxed) + drift_us / 1_000;
+        self.wall_reads.fetch_add(1, Ordering::Relaxed);
+        let shift_ms = self.wall_offset_ms.load(Ordering::Relaxed) + self.strayed_us(now) / 1_000;
         (EPOCH_MS + now.0 / 1_000).saturating_add_signed(shift_ms)
+    }
+
+    /// How far the drift has led it since it is as it is.
+    fn strayed_us(&self, now: SimTime) -> i64 {
+        let drifts_us = now.0.saturating_sub(self.drifts_since.load(Ordering::Relaxed));
+        let drifts_us = i64::try_from(drifts_us).unwrap_or(i64::MAX);
+        // In whole milliseconds, so that it does not overflow.
+        (drifts_us / 1_000).saturating_mul(self.wall_drift_ppm.load(Ordering::Relaxed)) / 1_000
     }
 
     pub(crate) fn task_started(&self, name: &'static str) {
@@ -302,6 +313,29 @@ impl SimHost {
         self.journal.record(at, self.name(), "skew", &[Field::Text("by", &shown)]);
         self.state.wall_offset_ms.store(offset_ms, Ordering::Relaxed);
         self.state.wall_drift_ppm.store(drift_ppm, Ordering::Relaxed);
+        self.state.drifts_since.store(0, Ordering::Relaxed);
+    }
+
+    /// Sets the wall clock forward, or with a number below zero back.
+    pub fn jump(&self, at: SimTime, by_ms: i64) {
+        self.journal.record(at, self.name(), "jump", &[Field::Text("ms", &by_ms.to_string())]);
+        self.state.wall_offset_ms.fetch_add(by_ms, Ordering::Relaxed);
+    }
+
+    /// Lets the wall clock stray so much faster from `at` on. Gives how far it has strayed at its
+    /// old rate, in milliseconds; it keeps that.
+    pub fn drift(&self, at: SimTime, by_ppm: i64) -> i64 {
+        self.journal.record(at, self.name(), "drift", &[Field::Text("ppm", &by_ppm.to_string())]);
+        let strayed_ms = self.state.strayed_us(at) / 1_000;
+        self.state.wall_offset_ms.fetch_add(strayed_ms, Ordering::Relaxed);
+        self.state.wall_drift_ppm.fetch_add(by_ppm, Ordering::Relaxed);
+        self.state.drifts_since.store(at.0, Ordering::Relaxed);
+        strayed_ms
+    }
+
+    /// How often the wall clock was read.
+    pub fn wall_reads(&self) -> u64 {
+        self.state.wall_reads.load(Ordering::Relaxed)
     }
 
     /// The world of the current boot. Call it on the host's runtime, before the first await of

@@ -41,6 +41,8 @@ pub struct RunResult {
     pub journal_hash: u128,
     pub journal_entries: u64,
     pub faults: BTreeMap<&'static str, FaultCount>,
+    /// What happened on the network and the disks, by what is counted.
+    pub effects: BTreeMap<&'static str, u64>,
     /// Simulated time from the start to the audit.
     pub simulated: Duration,
     /// CPU time of the run's thread.
@@ -91,6 +93,7 @@ fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult
         recorder.record(now, told(finding));
     }
     recorder.record(now, What::RunEnded);
+    let effects = effects(&cluster, &supervisor);
     cluster.dismantle();
     drop(watch);
     journal.flush()?;
@@ -100,10 +103,44 @@ fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult
         journal_hash: journal.hash(),
         journal_entries: journal.entries(),
         faults: faults.counts(),
+        effects,
         simulated: now.since(SimTime::ZERO),
         cpu: thread_cpu(),
         lines: journal.lines(),
     })
+}
+
+/// What faults and crashes did, of that which can be counted; without what never happened.
+fn effects(cluster: &Cluster, supervisor: &Supervisor) -> BTreeMap<&'static str, u64> {
+    let net = cluster.plane.counters();
+    let mut effects = BTreeMap::from([
+        ("connects swallowed", net.syns_lost),
+        ("connects refused", net.refused),
+        ("bytes held back", net.bytes_held),
+        ("bytes lost on the way", net.bytes_dropped),
+        ("ends of connections reset", net.resets),
+        ("processes started by the supervisor", supervisor.restarts()),
+    ]);
+    for host in cluster.nodes.values() {
+        let disk = host.disk().counters();
+        let counts = [
+            ("writes lost", disk.writes_lost),
+            ("writes torn", disk.writes_torn),
+            ("file names lost", disk.names_lost),
+            ("disk errors", disk.errors),
+            ("writes without room", disk.refused),
+            ("disk operations stalled", disk.stalls),
+            ("syncs faked", disk.lies),
+            ("writes misdirected", disk.writes_misdirected),
+            ("bits rotted", disk.bits_rotted),
+            ("task turns withheld", host.withheld()),
+        ];
+        for (what, count) in counts {
+            *effects.entry(what).or_default() += count;
+        }
+    }
+    effects.retain(|_, count| *count > 0);
+    effects
 }
 
 /// Steps through the workload, the faults and the time to converge.

@@ -111,6 +111,15 @@ impl Drawing<'_> {
             | FaultKind::Pause
             | FaultKind::SlowCpu
             | FaultKind::Wipe
+            | FaultKind::DiskError
+            | FaultKind::DiskFull
+            | FaultKind::DiskStall
+            | FaultKind::LyingFsync
+            | FaultKind::BitRot
+            | FaultKind::MisdirectedWrite
+            | FaultKind::ClockSkew
+            | FaultKind::ClockJump
+            | FaultKind::ClockDrift
             | FaultKind::ReconnectStorm => vec![strike(target.clone())],
         }
     }

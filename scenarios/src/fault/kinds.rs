@@ -1,5 +1,10 @@
 //! Every kind of fault, each described in one place.
 
+use crate::guarantees::{
+    ContiguousDelivery, Convergence, DenseOrder, Hygiene, NoLostAck, Once, RealTimeOrder,
+    SenderOrder,
+};
+
 use super::spec::{Aim, FaultSpec, Key, Knob, Lasting, Values, Word};
 
 /// What goes wrong.
@@ -24,12 +29,21 @@ pub enum FaultKind {
     CrashLoop,
     RollingRestart,
     Wipe,
+    DiskError,
+    DiskFull,
+    DiskStall,
+    LyingFsync,
+    BitRot,
+    MisdirectedWrite,
+    ClockSkew,
+    ClockJump,
+    ClockDrift,
     ReconnectStorm,
 }
 
 impl FaultKind {
     /// In the order in which they are told.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 29] = [
         Self::Partition,
         Self::Cut,
         Self::Ring,
@@ -49,6 +63,15 @@ impl FaultKind {
         Self::CrashLoop,
         Self::RollingRestart,
         Self::Wipe,
+        Self::DiskError,
+        Self::DiskFull,
+        Self::DiskStall,
+        Self::LyingFsync,
+        Self::BitRot,
+        Self::MisdirectedWrite,
+        Self::ClockSkew,
+        Self::ClockJump,
+        Self::ClockDrift,
         Self::ReconnectStorm,
     ];
 
@@ -74,6 +97,15 @@ impl FaultKind {
             Self::CrashLoop => &CRASH_LOOP,
             Self::RollingRestart => &ROLLING_RESTART,
             Self::Wipe => &WIPE,
+            Self::DiskError => &DISK_ERROR,
+            Self::DiskFull => &DISK_FULL,
+            Self::DiskStall => &DISK_STALL,
+            Self::LyingFsync => &LYING_FSYNC,
+            Self::BitRot => &BIT_ROT,
+            Self::MisdirectedWrite => &MISDIRECTED_WRITE,
+            Self::ClockSkew => &CLOCK_SKEW,
+            Self::ClockJump => &CLOCK_JUMP,
+            Self::ClockDrift => &CLOCK_DRIFT,
             Self::ReconnectStorm => &RECONNECT_STORM,
         }
     }
@@ -333,6 +365,156 @@ static WIPE: FaultSpec = FaultSpec {
     aims: &[Aim::Gateway],
     stops_node: true,
     real: Some("SIGKILL and removing the data directory"),
+    ..PLAIN
+};
+
+const MESSAGES: &[Aim] = &[Aim::Messages];
+
+/// What is left of the promises when the only copy of accepted entries is damaged: what is served
+/// was sent.
+const ALL_BUT_NO_INVENTION: &[&str] = &[
+    DenseOrder::NAME,
+    RealTimeOrder::NAME,
+    SenderOrder::NAME,
+    NoLostAck::NAME,
+    Once::NAME,
+    ContiguousDelivery::NAME,
+    Convergence::NAME,
+    Hygiene::NAME,
+];
+
+const OPERATION: Knob = Knob {
+    key: Key::Operation,
+    about: "which operations; \"any\" is drawn",
+    values: Values::Word {
+        words: &[Word::Any, Word::Read, Word::Write, Word::Fsync],
+        default: Word::Any,
+    },
+};
+
+static DISK_ERROR: FaultSpec = FaultSpec {
+    name: "disk_error",
+    does: "The next operations of a sort fail with EIO. A failed fsync drops what was dirty: it \
+           stays visible, and a later fsync proves nothing about it.",
+    aims: MESSAGES,
+    knobs: &[
+        OPERATION,
+        Knob {
+            key: Key::Failures,
+            about: "how many operations fail, if so many come in its time",
+            values: Values::Number { min: 1, max: 10_000, default: (1, 3) },
+        },
+    ],
+    ..PLAIN
+};
+
+static DISK_FULL: FaultSpec = FaultSpec {
+    name: "disk_full",
+    does: "Nothing more fits but a few bytes: writes and new files fail with ENOSPC, a part may be \
+           written. There is room again when it ends.",
+    aims: MESSAGES,
+    real: Some("a small file system"),
+    knobs: &[Knob {
+        key: Key::FreeBytes,
+        about: "bytes that still fit",
+        values: Values::Number { min: 0, max: 1_000_000_000, default: (0, 20_000) },
+    }],
+    ..PLAIN
+};
+
+static DISK_STALL: FaultSpec = FaultSpec {
+    name: "disk_stall",
+    does: "Operations of a sort take so much longer, each.",
+    aims: MESSAGES,
+    knobs: &[
+        OPERATION,
+        Knob {
+            key: Key::StallMs,
+            about: "milliseconds more for each",
+            values: Values::Number { min: 1, max: 60_000, default: (50, 500) },
+        },
+    ],
+    ..PLAIN
+};
+
+static LYING_FSYNC: FaultSpec = FaultSpec {
+    name: "lying_fsync",
+    does: "An fsync says that all is durable and does nothing; what was written reaches the disk \
+           when it ends. With a power loss meanwhile, accepted messages are lost.",
+    aims: MESSAGES,
+    voids: ALL_BUT_NO_INVENTION,
+    ..PLAIN
+};
+
+static BIT_ROT: FaultSpec = FaultSpec {
+    name: "bit_rot",
+    does: "Bits of stored bytes are inverted. Nothing damaged may be served.",
+    aims: MESSAGES,
+    lasting: Lasting::Once,
+    real: Some("changing bytes of the data directory"),
+    knobs: &[Knob {
+        key: Key::Bits,
+        about: "how many bits",
+        values: Values::Number { min: 1, max: 10_000, default: (1, 8) },
+    }],
+    voids: ALL_BUT_NO_INVENTION,
+    ..PLAIN
+};
+
+static MISDIRECTED_WRITE: FaultSpec = FaultSpec {
+    name: "misdirected_write",
+    does: "The next writes land a few sectors away from where they belong, and say that all is \
+           well.",
+    aims: MESSAGES,
+    knobs: &[Knob {
+        key: Key::Failures,
+        about: "how many writes, if so many come in its time",
+        values: Values::Number { min: 1, max: 10_000, default: (1, 1) },
+    }],
+    voids: ALL_BUT_NO_INVENTION,
+    ..PLAIN
+};
+
+/// A day and a half, either way: beyond the window of nonces.
+const OFFSET_MS_MAX: i64 = 36 * 3_600_000;
+
+const OFFSET: Knob = Knob {
+    key: Key::OffsetMs,
+    about: "milliseconds, ahead or (below zero) behind",
+    values: Values::Number {
+        min: -OFFSET_MS_MAX,
+        max: OFFSET_MS_MAX,
+        default: (-600_000, 600_000),
+    },
+};
+
+static CLOCK_SKEW: FaultSpec = FaultSpec {
+    name: "clock_skew",
+    does: "The wall clock is wrong by so much, and right again when it ends.",
+    aims: &[Aim::AnyNode],
+    knobs: &[OFFSET],
+    ..PLAIN
+};
+
+static CLOCK_JUMP: FaultSpec = FaultSpec {
+    name: "clock_jump",
+    does: "The wall clock jumps by so much and stays there.",
+    aims: &[Aim::AnyNode],
+    lasting: Lasting::Once,
+    knobs: &[OFFSET],
+    ..PLAIN
+};
+
+static CLOCK_DRIFT: FaultSpec = FaultSpec {
+    name: "clock_drift",
+    does: "The wall clock goes too fast or too slow, and is right again when it ends. Deadlines \
+           don't follow it.",
+    aims: &[Aim::AnyNode],
+    knobs: &[Knob {
+        key: Key::DriftPpm,
+        about: "microseconds a second, too fast or (below zero) too slow",
+        values: Values::Number { min: -500_000, max: 500_000, default: (-50_000, 50_000) },
+    }],
     ..PLAIN
 };
 

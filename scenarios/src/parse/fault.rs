@@ -7,7 +7,8 @@ use toml::Spanned;
 
 use super::{ParseError, Reader, TIMES_MAX};
 use crate::fault::{FaultKind, FaultTarget, Key, Knob, Lasting, Role, Setting, Values, Word};
-use crate::scenario::{Cluster, Fault, Range};
+use crate::guarantees::NAMES;
+use crate::scenario::{Cluster, Expect, Fault, Range};
 use crate::schema;
 
 /// Crashes of one crash loop.
@@ -129,6 +130,53 @@ impl Reader<'_> {
         }
     }
 
+    /// The guarantees that the scenario gives up, each by its name.
+    pub(super) fn gives_up(&self, raw: &schema::Expect) -> Result<Vec<&'static str>, ParseError> {
+        let given_up = |name: &Spanned<String>| {
+            let found = NAMES.into_iter().find(|known| known == name.get_ref());
+            found.ok_or_else(|| {
+                let message = format!(
+                    "there is no guarantee {:?} to give up; known are {}",
+                    name.get_ref(),
+                    NAMES.join(", ")
+                );
+                self.fail(name.span(), message)
+            })
+        };
+        raw.gives_up.iter().flatten().map(given_up).collect()
+    }
+
+    /// A fault that makes promises impossible needs a scenario that gives them up, in so many
+    /// words.
+    pub(super) fn possible(
+        &self,
+        raw: &schema::File,
+        faults: &[Fault],
+        expect: &Expect,
+    ) -> Result<(), ParseError> {
+        let cuts_power = faults.iter().any(cuts_power_of_messages);
+        for (fault, raw) in faults.iter().zip(&raw.fault) {
+            // Nothing is lost that the kernel still holds.
+            let is_harmless = fault.kind == FaultKind::LyingFsync && !cuts_power;
+            let voids = if is_harmless { &[] } else { fault.kind.spec().voids };
+            let missing: Vec<String> = voids
+                .iter()
+                .filter(|name| !expect.gives_up.contains(name))
+                .map(|name| format!("\"{name}\""))
+                .collect();
+            if !missing.is_empty() {
+                let message = format!(
+                    "{} can destroy the only copy of what was accepted, which nobody can make \
+                     good; give the promises up under [expect]: gives_up = [{}]",
+                    fault.kind,
+                    missing.join(", ")
+                );
+                return Err(self.fail(raw.get_ref().kind.span(), message));
+            }
+        }
+        Ok(())
+    }
+
     /// A plan is held in memory, so a crash loop has a bound.
     fn crashes(
         &self,
@@ -209,6 +257,18 @@ impl Reader<'_> {
             Err(self.fail(raw.span(), message))
         }
     }
+}
+
+/// It may take the power from a message node.
+fn cuts_power_of_messages(fault: &Fault) -> bool {
+    let hits_messages = match fault.target {
+        FaultTarget::Node(node) => node.role == Role::Messages,
+        FaultTarget::All(role) => role == Role::Messages,
+        FaultTarget::Cluster => true,
+        FaultTarget::Link(..) | FaultTarget::ClientsOf(_) | FaultTarget::Clients => false,
+    };
+    let by_power = fault.settings.get(&Key::How) == Some(&Setting::Word(Word::PowerLoss));
+    hits_messages && (fault.kind == FaultKind::PowerLoss || by_power)
 }
 
 fn default(knob: &Knob) -> Setting {

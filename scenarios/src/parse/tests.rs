@@ -170,10 +170,49 @@ fn faults_that_cannot_happen_are_refused_with_a_remedy() {
             fault("partition", "gateway:1", "at_s = 9\nfor_s = 4\nevery_s = 4\ntimes = 2"),
             "`every_s` must be longer than `for_s`",
         ),
+        (
+            fault("partition", "clients", "at_s = 9\nfor_s = 1\nlatency_ms = 5"),
+            "7:14: partition has no `latency_ms`, take it away; it has no keys of its own",
+        ),
+        (
+            fault("latency_spike", "clients", "at_s = 9\nfor_s = 1\nlatency_ms = 0"),
+            "7:14: `latency_ms` is 0; give 1 to 60000",
+        ),
+        (
+            fault("latency_spike", "clients", "at_s = 9\nfor_s = 1\nlatency_ms = \"long\""),
+            "`latency_ms` is \"long\"; give a number from 1 to 60000",
+        ),
+        (
+            fault("cut", "clients", "at_s = 9\nfor_s = 1\ndirection = \"up\""),
+            "`direction` is \"up\"; write \"any\" or \"out\" or \"in\"",
+        ),
+        (
+            fault("crash_loop", "gateway:1", "at_s = 9\nfor_s = 3000\nup_ms = 20\ndown_ms = 20"),
+            "6:9: 75000 crashes in a row; the limit is 1000",
+        ),
+        (fault("wipe", "messages:1", "at_s = 9\nfor_s = 1"), "wipe cannot hit \"messages:1\""),
+        (
+            fault("bit_rot", "messages:1", "at_s = 9"),
+            "3:8: bit_rot can destroy the only copy of what was accepted",
+        ),
+        (
+            fault("bit_rot", "messages:1", "at_s = 9\n[expect]\ngives_up = [\"luck\"]"),
+            "there is no guarantee \"luck\" to give up; known are dense-order",
+        ),
     ];
     for (found, expected) in cases {
         assert!(found.contains(expected), "{found} should say {expected}");
     }
+}
+
+#[test]
+fn a_lying_disk_voids_promises_only_beside_a_power_loss() {
+    let lying = "question = \"?\"\n[[fault]]\nkind = \"lying_fsync\"\ntarget = \"messages:1\"\n\
+                 at_s = 9\nfor_s = 1\n";
+    let loss = "[[fault]]\nkind = \"power_loss\"\ntarget = \"messages:any\"\nat_s = 9\nfor_s = 1\n";
+    assert!(read(lying).is_ok());
+    assert!(read(&format!("{lying}{loss}")).is_err());
+    assert!(read(&format!("{lying}{}", loss.replace("messages", "gateway"))).is_ok());
 }
 
 /// Pieces of scenario files in any order make files that are nearly right.

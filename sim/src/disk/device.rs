@@ -9,7 +9,7 @@ use seriatim_world::Disk;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::fault::{Armed, DiskFault, Operation, strike};
-use super::file::File;
+use super::file::{File, SECTOR_BYTES};
 use super::handle::{DiskHandle, Owner};
 use crate::journal::{Field, Journal};
 use crate::shared::Shared;
@@ -49,6 +49,15 @@ pub struct DiskCounters {
     pub names_lost: u64,
     /// How often an armed fault struck.
     pub faults_struck: u64,
+    /// Operations that failed with EIO.
+    pub errors: u64,
+    /// Writes and growths for which there was no room.
+    pub refused: u64,
+    pub stalls: u64,
+    /// Syncs that said so and did nothing.
+    pub lies: u64,
+    pub writes_misdirected: u64,
+    pub bits_rotted: u64,
 }
 
 /// A name's change that is not yet durable.
@@ -95,6 +104,7 @@ pub(super) struct Device {
     pending_names: Vec<NameChange>,
     next_inode: u64,
     faults: Vec<Armed>,
+    last_fault: u64,
     power_fails_in: Option<u64>,
     power_fails_amid_write: bool,
     power_failed: bool,
@@ -121,6 +131,7 @@ impl SimDisk {
             pending_names: Vec::new(),
             next_inode: 1,
             faults: Vec::new(),
+            last_fault: 0,
             power_fails_in: None,
             power_fails_amid_write: false,
             power_failed: false,
@@ -162,11 +173,64 @@ impl SimDisk {
 
     /// Makes `fault` strike the next `count` times it can, on files whose names start with
     /// `prefix`. `prefix` is empty for all, and for the directory itself.
-    pub fn inject(&self, fault: DiskFault, prefix: &str, count: u32) {
-        if count > 0 {
-            let armed = Armed { fault, prefix: prefix.to_owned(), hits_left: count };
-            self.0.lock().faults.push(armed);
+    /// Gives a number to take it back by.
+    pub fn inject(&self, fault: DiskFault, prefix: &str, count: u32) -> u64 {
+        let mut device = self.0.lock();
+        device.last_fault += 1;
+        let (id, prefix) = (device.last_fault, prefix.to_owned());
+        device.faults.push(Armed { id, fault, prefix, hits_left: count, hits: 0 });
+        id
+    }
+
+    /// Takes one fault back; gives how often it has hit.
+    pub fn withdraw(&self, id: u64) -> u64 {
+        let mut device = self.0.lock();
+        let hits = device.faults.iter().find(|armed| armed.id == id).map_or(0, |armed| armed.hits);
+        device.faults.retain(|armed| armed.id != id);
+        hits
+    }
+
+    /// Lets `bytes` more fit and no more.
+    pub fn fill_up_to(&self, bytes: u64) {
+        let mut device = self.0.lock();
+        device.config.capacity_bytes = Some(device.used_bytes() + bytes);
+    }
+
+    /// Makes everything durable that is visible: a drive's cache reaches its platters at last.
+    pub fn write_back(&self) {
+        let mut device = self.0.lock();
+        for file in device.files.values_mut() {
+            file.sync(usize::MAX);
         }
+        device.sync_names(usize::MAX);
+    }
+
+    /// Inverts up to `bits` drawn bits of stored bytes; gives how many.
+    pub fn rot(&self, at: SimTime, bits: u64) -> u64 {
+        let mut rotted = 0;
+        for _ in 0..bits {
+            let (name, offset, bit) = {
+                let device = self.0.lock();
+                let ordinal = device.counters.bits_rotted + rotted;
+                let mut draws =
+                    device.choices.stream("disk.rot", entity(&device.host) ^ (ordinal << 32));
+                let length = |inode| device.files.get(inode).map_or(0, |file| file.visible.len());
+                let files: Vec<(&String, usize)> = device
+                    .names
+                    .iter()
+                    .map(|(name, inode)| (name, length(inode)))
+                    .filter(|(_, length)| *length > 0)
+                    .collect();
+                if files.is_empty() {
+                    return rotted;
+                }
+                let (name, length) = *draws.pick(&files);
+                (name.clone(), draws.below(length as u64), draws.below(8))
+            };
+            rotted += u64::from(self.corrupt(at, &name, offset, 1 << bit));
+        }
+        self.0.lock().counters.bits_rotted += rotted;
+        rotted
     }
 
     /// Takes back every fault that was injected, and the bound on operations.
@@ -270,6 +334,15 @@ impl Device {
         self.counters.operations += 1;
         let struck = strike(&mut self.faults, operation, name);
         self.counters.faults_struck += struck.len() as u64;
+        for fault in &struck {
+            match fault {
+                DiskFault::Error(_) => self.counters.errors += 1,
+                DiskFault::Stall(..) => self.counters.stalls += 1,
+                DiskFault::LyingSync => self.counters.lies += 1,
+                // Counted where they take effect.
+                DiskFault::Full | DiskFault::Misdirected => {}
+            }
+        }
         if operation != Operation::Read {
             let mut all =
                 vec![Field::Text("name", name), Field::Number("faults", struck.len() as u64)];
@@ -322,8 +395,20 @@ impl Device {
 
     /// Whether `bytes` more fit.
     pub(super) fn fits(&self, bytes: u64) -> bool {
-        let used = || self.files.values().map(|file| file.visible.len() as u64).sum::<u64>();
-        self.config.capacity_bytes.is_none_or(|capacity| used() + bytes <= capacity)
+        self.config.capacity_bytes.is_none_or(|capacity| self.used_bytes() + bytes <= capacity)
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.files.values().map(|file| file.visible.len() as u64).sum()
+    }
+
+    /// Where a write for `offset` lands instead: up to eight sectors before or behind.
+    pub(super) fn misdirected(&mut self, offset: usize) -> usize {
+        self.counters.writes_misdirected += 1;
+        let salt = entity(&self.host) ^ (self.counters.writes_misdirected << 32);
+        let mut draws = self.choices.stream("disk.misdirect", salt);
+        let distance = SECTOR_BYTES * usize::try_from(draws.between(1, 8)).unwrap_or(1);
+        if draws.chance(0.5) { offset + distance } else { offset.saturating_sub(distance) }
     }
 
     pub(super) fn inode(&self, name: &str) -> io::Result<u64> {

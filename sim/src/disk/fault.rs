@@ -27,7 +27,7 @@ impl Operation {
     }
 }
 
-/// A fault of the disk. It stays until it has hit as often as it was told to.
+/// A fault of the disk. It stays until it is taken back, and hits as often as it was told to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DiskFault {
     /// The operation fails with EIO. A failed sync drops the dirty pages, as Linux does: they
@@ -39,6 +39,8 @@ pub enum DiskFault {
     LyingSync,
     /// The operation takes so much longer.
     Stall(Operation, Duration),
+    /// A write lands some sectors away and says that all is well.
+    Misdirected,
 }
 
 impl DiskFault {
@@ -50,6 +52,7 @@ impl DiskFault {
                 matches!(operation, Operation::Write | Operation::SetLength | Operation::Name)
             }
             Self::LyingSync => matches!(operation, Operation::Sync | Operation::SyncDirectory),
+            Self::Misdirected => operation == Operation::Write,
         }
     }
 }
@@ -57,21 +60,25 @@ impl DiskFault {
 /// A fault with the files it concerns and the hits it has left.
 #[derive(Debug)]
 pub(super) struct Armed {
+    /// What [`super::SimDisk::inject`] gave for it.
+    pub(super) id: u64,
     pub(super) fault: DiskFault,
     /// The start of the names of the files it concerns.
     pub(super) prefix: String,
     pub(super) hits_left: u32,
+    pub(super) hits: u64,
 }
 
 /// The faults that strike `operation` on `name`, each counted as a hit.
-pub(super) fn strike(armed: &mut Vec<Armed>, operation: Operation, name: &str) -> Vec<DiskFault> {
+pub(super) fn strike(armed: &mut [Armed], operation: Operation, name: &str) -> Vec<DiskFault> {
     let mut struck = Vec::new();
     for armed in armed.iter_mut() {
-        if armed.fault.strikes(operation) && name.starts_with(&armed.prefix) {
+        let due = armed.hits_left > 0 && name.starts_with(&armed.prefix);
+        if due && armed.fault.strikes(operation) {
             armed.hits_left -= 1;
+            armed.hits += 1;
             struck.push(armed.fault);
         }
     }
-    armed.retain(|armed| armed.hits_left > 0);
     struck
 }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use seriatim_scenarios::choices::ChoiceStream;
 
 /// What a disk writes in one go.
-const SECTOR_BYTES: usize = 512;
+pub(super) const SECTOR_BYTES: usize = 512;
 
 /// Something done to a file and not yet durable.
 #[derive(Debug, Clone)]

@@ -51,6 +51,10 @@ impl Begun {
         self.faults.contains(&DiskFault::Full)
     }
 
+    fn is_misdirected(&self) -> bool {
+        self.faults.contains(&DiskFault::Misdirected)
+    }
+
     fn lies(&self) -> bool {
         self.faults.contains(&DiskFault::LyingSync)
     }
@@ -58,7 +62,10 @@ impl Begun {
     fn stall(&self) -> Duration {
         let stalls = self.faults.iter().map(|fault| match fault {
             DiskFault::Stall(_, duration) => *duration,
-            DiskFault::Error(_) | DiskFault::Full | DiskFault::LyingSync => Duration::ZERO,
+            DiskFault::Error(_)
+            | DiskFault::Full
+            | DiskFault::LyingSync
+            | DiskFault::Misdirected => Duration::ZERO,
         });
         stalls.sum()
     }
@@ -230,6 +237,7 @@ impl FileHandle {
         self.disk.with(|device| {
             let visible = device.files.get(&self.inode).ok_or_else(eio)?.visible.len();
             let is_full = begun.is_full() || !device.fits(end.saturating_sub(visible) as u64);
+            device.counters.refused += u64::from(is_full);
             let file = device.files.get_mut(&self.inode).ok_or_else(eio)?;
             match change {
                 Change::Write { offset, bytes } if is_full => {
@@ -279,6 +287,11 @@ impl DiskFile for FileHandle {
             let fields = [Field::Number("offset", offset), Field::Bytes("bytes", &bytes)];
             let begun = self.disk.begin(Operation::Write, &self.name, &fields).await?;
             let offset = position(offset)?;
+            let offset = if begun.is_misdirected() {
+                self.disk.with(|device| Ok(device.misdirected(offset)))?
+            } else {
+                offset
+            };
             let end = offset + bytes.len();
             self.change(&begun, end, Change::Write { offset, bytes: bytes.clone() })?;
             let at = self.disk.now();

@@ -12,6 +12,7 @@ use crate::cluster::Cluster;
 use crate::recorder::Recorder;
 use crate::time::SimTime;
 
+mod disks;
 mod paths;
 mod processes;
 mod strike;

@@ -3,10 +3,12 @@
 use seriatim_scenarios::fault::{FaultKind, Key, Settings, Word};
 use seriatim_scenarios::plan::{PlannedFault, PlannedStrike};
 
+use super::disks::{self, Broken};
 use super::paths::{Paths, Way};
 use super::processes::{self, How, Stopped};
 use super::target_name;
 use crate::cluster::Cluster;
+use crate::host::SimHost;
 use crate::net::LinkShape;
 use crate::time::SimTime;
 
@@ -36,6 +38,11 @@ enum Held {
     Stopped(Stopped),
     /// Processes that run late; how often tasks had waited before.
     Late {
+        before: u64,
+    },
+    Broken(Vec<Broken>),
+    /// A wrong wall clock; how often it had been read before.
+    Wrong {
         before: u64,
     },
 }
@@ -101,6 +108,23 @@ impl Strike {
                 let until = SimTime::after(self.planned.heal_at);
                 self.make_late(cluster, |host| host.freeze(at, until));
             }
+            FaultKind::DiskError
+            | FaultKind::DiskFull
+            | FaultKind::DiskStall
+            | FaultKind::LyingFsync
+            | FaultKind::MisdirectedWrite => {
+                let hosts = processes::hosts(target, cluster);
+                let begin = |host: &SimHost| Broken::begin(self.kind, host.disk(), &self.settings);
+                self.held = Held::Broken(hosts.map(begin).collect());
+            }
+            FaultKind::BitRot => {
+                for host in processes::hosts(target, cluster) {
+                    self.bit |= disks::rot(at, host.disk(), &self.settings);
+                }
+            }
+            FaultKind::ClockSkew | FaultKind::ClockJump | FaultKind::ClockDrift => {
+                self.mislead(at, cluster);
+            }
             FaultKind::SlowCpu => {
                 let run_us = TURNS_PERIOD_US * self.settings.amount(Key::CpuPercent) / 100;
                 self.make_late(cluster, |host| host.take_turns(at, TURNS_PERIOD_US, run_us));
@@ -124,6 +148,15 @@ impl Strike {
                 paths.unslow(at, cluster, shape);
             }
             Held::Stopped(stopped) => self.bit = stopped.start(at, cluster),
+            Held::Broken(broken) => {
+                for disk in broken {
+                    self.bit |= disk.heal();
+                }
+            }
+            Held::Wrong { before } => {
+                self.bit = self.wall_reads(cluster) > before;
+                self.put_right(at, cluster);
+            }
             Held::Late { before } => {
                 if self.kind == FaultKind::SlowCpu {
                     for host in processes::hosts(&self.planned.target, cluster) {
@@ -148,7 +181,9 @@ impl Strike {
             | Held::Cut(_)
             | Held::Clogged(_)
             | Held::Slowed(..)
-            | Held::Late { .. } => true,
+            | Held::Late { .. }
+            | Held::Broken(_)
+            | Held::Wrong { .. } => true,
         }
     }
 
@@ -170,15 +205,46 @@ impl Strike {
         self.held = Held::Stopped(stopped);
     }
 
-    fn make_late(&mut self, cluster: &Cluster, late: impl Fn(&crate::host::SimHost)) {
+    fn make_late(&mut self, cluster: &Cluster, late: impl Fn(&SimHost)) {
         self.held = Held::Late { before: self.withheld(cluster) };
         for host in processes::hosts(&self.planned.target, cluster) {
             late(host);
         }
     }
 
+    fn mislead(&mut self, at: SimTime, cluster: &Cluster) {
+        self.held = Held::Wrong { before: self.wall_reads(cluster) };
+        for host in processes::hosts(&self.planned.target, cluster) {
+            if self.kind == FaultKind::ClockDrift {
+                host.drift(at, self.settings.number(Key::DriftPpm));
+            } else {
+                host.jump(at, self.settings.number(Key::OffsetMs));
+            }
+        }
+        if self.kind == FaultKind::ClockJump {
+            // It stays, and whoever reads the clock from here on reads the wrong time.
+            self.held = Held::Nothing;
+            self.bit = true;
+        }
+    }
+
+    fn put_right(&self, at: SimTime, cluster: &Cluster) {
+        for host in processes::hosts(&self.planned.target, cluster) {
+            if self.kind == FaultKind::ClockDrift {
+                let strayed_ms = host.drift(at, -self.settings.number(Key::DriftPpm));
+                host.jump(at, -strayed_ms);
+            } else {
+                host.jump(at, -self.settings.number(Key::OffsetMs));
+            }
+        }
+    }
+
+    fn wall_reads(&self, cluster: &Cluster) -> u64 {
+        processes::hosts(&self.planned.target, cluster).map(SimHost::wall_reads).sum()
+    }
+
     fn withheld(&self, cluster: &Cluster) -> u64 {
         let hosts = processes::hosts(&self.planned.target, cluster);
-        hosts.map(crate::host::SimHost::withheld).sum()
+        hosts.map(SimHost::withheld).sum()
     }
 }
