@@ -17,7 +17,6 @@ use seriatim_world::{Clock as _, real::RealClock};
 use crate::child::{self, Process, numbers};
 use crate::cpu::now_ns;
 use crate::frames::{Frames, number};
-use crate::reference::EVENT_BYTES;
 use crate::server::{Server, WORKSPACE};
 use crate::sockets::{Poll, dial, receive, send_all};
 
@@ -35,7 +34,7 @@ const PING_INTERVAL_NS: u64 = 10_000_000_000;
 /// A process full of clients.
 pub struct Clients {
     pub process: Process,
-    /// The last number of its own address, 127.0.0.x.
+    /// The second number of its clients' addresses.
     octet: u8,
 }
 
@@ -45,6 +44,9 @@ pub struct Done {
     /// Messages that clients received.
     pub deliveries: u64,
     pub nanos: u64,
+    /// From the sender's `send` to a member's read: the middle one, and the 99th of 100.
+    pub latency_us_p50: u64,
+    pub latency_us_p99: u64,
 }
 
 impl Clients {
@@ -85,17 +87,74 @@ impl Clients {
         Ok(())
     }
 
-    /// In each round the first member of every channel sends `frames` messages, and all wait until
-    /// every member has them.
+    /// In each round the first member of every channel sends `frames` messages, which make events
+    /// of `bytes`, and all wait until every member has them.
     ///
     /// # Errors
     /// A message is missing, repeated or out of order.
-    pub fn rounds(&mut self, rounds: usize, frames: u8) -> anyhow::Result<Done> {
-        let answer = self.process.ask(&format!("rounds {rounds} {frames}"))?;
+    pub fn rounds(&mut self, rounds: usize, frames: u8, bytes: usize) -> anyhow::Result<Done> {
+        self.begin_rounds(rounds, frames, bytes)?;
+        self.end_rounds()
+    }
+
+    /// As [`Self::rounds`], and doesn't wait.
+    ///
+    /// # Errors
+    /// The process ended.
+    pub fn begin_rounds(&mut self, rounds: usize, frames: u8, bytes: usize) -> anyhow::Result<()> {
+        self.process.tell(&format!("rounds {rounds} {frames} {bytes}"))
+    }
+
+    /// Waits for the end of what [`Self::begin_rounds`] began.
+    ///
+    /// # Errors
+    /// A message is missing, repeated or out of order.
+    pub fn end_rounds(&mut self) -> anyhow::Result<Done> {
+        let answer = self.process.line()?;
         match *numbers(&answer)? {
-            [deliveries, nanos] => Ok(Done { deliveries, nanos }),
+            [deliveries, nanos, latency_us_p50, latency_us_p99] => {
+                Ok(Done { deliveries, nanos, latency_us_p50, latency_us_p99 })
+            }
             _ => bail!("a process of the bench said {answer:?}"),
         }
+    }
+
+    /// Begins to read until every client has the entry at `head`; [`Self::end_reading`] waits.
+    ///
+    /// # Errors
+    /// The process ended.
+    pub fn begin_reading(&mut self, head: u64) -> anyhow::Result<()> {
+        self.process.tell(&format!("read {head}"))
+    }
+
+    /// Waits until every client has what it was to read; gives the entries read and the time.
+    ///
+    /// # Errors
+    /// An entry is missing, repeated or out of order.
+    pub fn end_reading(&mut self) -> anyhow::Result<(u64, u64)> {
+        let answer = self.process.line()?;
+        match *numbers(&answer)? {
+            [entries, nanos] => Ok((entries, nanos)),
+            _ => bail!("a process of the bench said {answer:?}"),
+        }
+    }
+
+    /// The newest entry that the first client has.
+    ///
+    /// # Errors
+    /// The process ended.
+    pub fn head(&mut self) -> anyhow::Result<u64> {
+        let answer = self.process.ask("head")?;
+        numbers(&answer)?.first().copied().context("no head")
+    }
+
+    /// Lets the kernel hold this many bytes for each client that connects from now on and doesn't
+    /// read (it doubles the figure).
+    ///
+    /// # Errors
+    /// The process ended.
+    pub fn limit_receive_buffer(&mut self, bytes: usize) -> anyhow::Result<()> {
+        self.process.ask(&format!("buffer {bytes}")).map(|_| ())
     }
 
     /// Every client says that it is there, and hears it: nobody is taken for dead.
@@ -121,7 +180,15 @@ pub(crate) fn run() -> anyhow::Result<()> {
             ["dial", address, octet, count] => {
                 load.dial(address, octet.parse()?, count.parse()?)?
             }
-            ["rounds", rounds, frames] => load.rounds(rounds.parse()?, frames.parse()?)?,
+            ["rounds", rounds, frames, bytes] => {
+                load.rounds(rounds.parse()?, frames.parse()?, bytes.parse()?)?
+            }
+            ["read", head] => load.read(head.parse()?)?,
+            ["head"] => format!("head {}", load.clients.first().map_or(0, |client| client.last)),
+            ["buffer", bytes] => {
+                load.receive_buffer = Some(bytes.parse()?);
+                "limited".to_owned()
+            }
             ["ping"] => load.ping()?,
             _ => bail!("a bench said {line:?} to its clients"),
         };
@@ -142,6 +209,8 @@ struct Load {
     buffer: Vec<u8>,
     sent: u64,
     pinged_at: u64,
+    receive_buffer: Option<usize>,
+    heard: Heard,
 }
 
 struct Client {
@@ -155,10 +224,12 @@ struct Client {
     last: u64,
 }
 
-/// What a read brought.
+/// What came, in all.
 #[derive(Debug, Default)]
 struct Heard {
     messages: u64,
+    /// Of the messages since the list was emptied.
+    latencies_us: Vec<u32>,
     replies: u64,
     pongs: u64,
     welcomes: u64,
@@ -166,8 +237,15 @@ struct Heard {
 
 impl Load {
     fn new() -> anyhow::Result<Self> {
-        let buffer = vec![0; READ_BYTES_MAX];
-        Ok(Self { poll: Poll::new()?, clients: Vec::new(), buffer, sent: 0, pinged_at: now_ns() })
+        Ok(Self {
+            poll: Poll::new()?,
+            clients: Vec::new(),
+            buffer: vec![0; READ_BYTES_MAX],
+            sent: 0,
+            pinged_at: now_ns(),
+            receive_buffer: None,
+            heard: Heard::default(),
+        })
     }
 
     fn connect(
@@ -202,7 +280,8 @@ impl Load {
                 self.open(address, octet, Client::new(user, channel, publishes), &bytes)?;
             }
             opened += together;
-            self.read_until(|heard| heard.welcomes == together as u64)?;
+            let welcomes = self.clients.len() as u64;
+            self.read_until(|heard| heard.welcomes == welcomes)?;
             if now_ns() - self.pinged_at > PING_INTERVAL_NS {
                 self.ping()?;
             }
@@ -224,33 +303,65 @@ impl Load {
         client: impl FnOnce(OwnedFd) -> Client,
         bytes: &[u8],
     ) -> anyhow::Result<()> {
-        let socket = dial(address, Ipv4Addr::new(127, 0, 0, octet))?;
+        // An address for each: the kernel takes long to find a port that thousands don't use.
+        let [_, _, high, low] = u32::try_from(self.clients.len() + 1)?.to_be_bytes();
+        let source = Ipv4Addr::new(127, octet, high, low);
+        let socket = dial(address, source, self.receive_buffer)?;
         send_all(&socket, bytes)?;
         self.poll.add(&socket, self.clients.len())?;
         self.clients.push(client(socket));
         Ok(())
     }
 
-    fn rounds(&mut self, rounds: usize, frames: u8) -> anyhow::Result<String> {
+    fn rounds(&mut self, rounds: usize, frames: u8, bytes: usize) -> anyhow::Result<String> {
         let started = now_ns();
-        let mut deliveries = 0;
+        let before = self.heard.messages;
+        self.heard.latencies_us.clear();
         for _ in 0..rounds {
-            let mut replies = 0;
+            let mut replies = self.heard.replies;
             for client in self.clients.iter().filter(|client| client.publishes) {
-                send_all(&client.socket, &client.publication(frames, &mut self.sent)?)?;
+                send_all(&client.socket, &client.publication(frames, bytes, &mut self.sent)?)?;
                 replies += if client.is_bare() { 0 } else { u64::from(frames) };
             }
-            let due = self.clients.len() as u64 * u64::from(frames);
-            self.read_until(|heard| heard.messages == due && heard.replies == replies)?;
-            deliveries += due;
+            let due = self.heard.messages + self.clients.len() as u64 * u64::from(frames);
+            self.read_until(|heard| heard.messages >= due && heard.replies >= replies)?;
         }
-        Ok(format!("done {deliveries} {}", now_ns() - started))
+        let latencies = &mut self.heard.latencies_us;
+        latencies.sort_unstable();
+        let percentile = |percent: usize| {
+            let index = (latencies.len() * percent / 100).min(latencies.len().saturating_sub(1));
+            latencies.get(index).copied().unwrap_or(0)
+        };
+        Ok(format!(
+            "done {} {} {} {}",
+            self.heard.messages - before,
+            now_ns() - started,
+            percentile(50),
+            percentile(99)
+        ))
+    }
+
+    fn read(&mut self, head: u64) -> anyhow::Result<String> {
+        let started = now_ns();
+        let before = self.heard.messages;
+        while let Some(missing) = self
+            .clients
+            .iter()
+            .map(|client| head.saturating_sub(client.last))
+            .max()
+            .filter(|one| *one > 0)
+        {
+            // At least so many more, or it would not be complete.
+            let due = self.heard.messages + missing;
+            self.read_until(|heard| heard.messages >= due)?;
+        }
+        Ok(format!("read {} {}", self.heard.messages - before, now_ns() - started))
     }
 
     fn ping(&mut self) -> anyhow::Result<String> {
         let mut ping = Vec::new();
         write_frame(&ClientFrame::Ping, &mut ping);
-        let mut pinged = 0;
+        let mut pinged = self.heard.pongs;
         for client in self.clients.iter().filter(|client| !client.is_bare()) {
             send_all(&client.socket, &ping)?;
             pinged += 1;
@@ -262,13 +373,12 @@ impl Load {
 
     /// Reads from all sockets until what was heard is enough.
     fn read_until(&mut self, enough: impl Fn(&Heard) -> bool) -> anyhow::Result<()> {
-        let mut heard = Heard::default();
-        while !enough(&heard) {
+        while !enough(&self.heard) {
             for number in self.poll.wait()? {
                 let client = self.clients.get_mut(number).context("a client of ours")?;
                 if let Some(count) = receive(&client.socket, &mut self.buffer)? {
                     let bytes = self.buffer.get(..count).unwrap_or_default();
-                    client.take(bytes, &mut heard)?;
+                    client.take(bytes, &mut self.heard)?;
                 }
             }
         }
@@ -286,8 +396,13 @@ impl Client {
         self.channel.is_empty()
     }
 
-    /// The bytes that make everybody be sent `frames` events of [`EVENT_BYTES`].
-    fn publication(&self, frames: u8, sent: &mut u64) -> anyhow::Result<Vec<u8>> {
+    /// The bytes that make everybody be sent `frames` events of `event_bytes` each.
+    fn publication(
+        &self,
+        frames: u8,
+        event_bytes: usize,
+        sent: &mut u64,
+    ) -> anyhow::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         if self.is_bare() {
             bytes.push(frames);
@@ -302,7 +417,7 @@ impl Client {
                 self.last + number,
                 self.user,
             );
-            let body = format!("{:0<1$}", now_ns(), EVENT_BYTES.saturating_sub(around.len()));
+            let body = format!("{:.<1$}", now_ns(), event_bytes.saturating_sub(around.len()));
             let channel = ChannelId::new(&self.channel)?;
             let (nonce, body) = (Nonce::new(&nonce)?, body.into());
             write_frame(&ClientFrame::Send { id: *sent, channel, nonce, body }, &mut bytes);
@@ -339,6 +454,10 @@ fn count(payload: &[u8], last: &mut u64, heard: &mut Heard) -> anyhow::Result<()
         ensure!(seq == *last + 1, "entry {seq} came after {last}");
         *last = seq;
         heard.messages += 1;
+        if let Some(sent_ns) = number(payload, r#""body":""#) {
+            let micros = now_ns().saturating_sub(sent_ns) / 1_000;
+            heard.latencies_us.push(u32::try_from(micros).unwrap_or(u32::MAX));
+        }
     } else if is("accepted") {
         heard.replies += 1;
     } else if is("pong") {

@@ -58,6 +58,14 @@ pub fn resident_bytes(pid: u32) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
+/// What the kernel holds for all TCP sockets of the machine, in bytes.
+pub fn socket_buffer_bytes() -> u64 {
+    let text = fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
+    let mut words = line.split_whitespace().skip_while(|word| *word != "mem");
+    words.nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0) * 4_096
+}
+
 /// Nanoseconds since the machine started; the same clock for all processes.
 pub fn now_ns() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);

@@ -7,7 +7,8 @@
 //!
 //! # Traps
 //!
-//! - Clients bind to 127.0.0.2 and beyond: a source port on 127.0.0.1 may be a listener's.
+//! - Clients bind to addresses of their own: a source port on 127.0.0.1 may be a listener's, and
+//!   finding one that thousands of sockets leave free takes the kernel milliseconds.
 //! - The kernel does the receiver's half of loopback TCP in the sender's time, but leaves it to
 //!   `ksoftirqd` under load; what that used is added to the sender's.
 //! - Repeats of what is compared alternate, and medians are compared: single figures stray by

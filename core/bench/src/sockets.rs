@@ -64,8 +64,15 @@ pub(crate) fn accept(listener: &OwnedFd) -> anyhow::Result<OwnedFd> {
 }
 
 /// Connects from `source`, which is not 127.0.0.1.
-pub(crate) fn dial(address: &str, source: Ipv4Addr) -> anyhow::Result<OwnedFd> {
+pub(crate) fn dial(
+    address: &str,
+    source: Ipv4Addr,
+    receive_buffer: Option<usize>,
+) -> anyhow::Result<OwnedFd> {
     let socket = stream_socket(SocketFlags::CLOEXEC)?;
+    if let Some(bytes) = receive_buffer {
+        sockopt::set_socket_recv_buffer_size(&socket, bytes)?;
+    }
     bind(&socket, &SocketAddrV4::new(source, 0))?;
     let address: SocketAddrV4 = address.parse().with_context(|| format!("address {address}"))?;
     connect(&socket, &address)?;

@@ -60,7 +60,7 @@ fn measure(members: usize, users: usize, rounds: [usize; 2]) -> anyhow::Result<(
             clients.ping()?;
             let us = |clients: &mut Clients, pid| {
                 let before = Usage::of(pid, SENDING_CPU);
-                let done = clients.rounds(rounds, frames)?;
+                let done = clients.rounds(rounds, frames, reference::EVENT_BYTES)?;
                 let nanos = Usage::of(pid, SENDING_CPU).since(&before);
                 anyhow::Ok(nanos as f64 / done.deliveries as f64 / 1_000.0)
             };

@@ -24,14 +24,16 @@ use crate::pump;
 use crate::socket::{Progress, Socket, Waits};
 
 /// Serves a connection whose handshake is done. `unread` came behind the handshake.
-pub(crate) async fn run(
+///
+/// What it returns lives as long as the connection does, so it holds nothing but a [`Connection`].
+pub(crate) fn run(
     clock: Arc<dyn Clock>,
     stream: BoxStream,
-    unread: Vec<u8>,
+    unread: &[u8],
     connection: ConnectionId,
     inbox: mpsc::Sender<Arrival>,
     metrics: Metrics,
-) {
+) -> impl Future<Output = ()> + Send + use<> {
     let mut served = Connection {
         connection,
         inbox,
@@ -42,19 +44,8 @@ pub(crate) async fn run(
         messages: Vec::new(),
         metrics,
     };
-    let arrival = Arrival::Connected { connection, socket: served.socket.clone() };
-    if served.send(arrival).await.is_err() {
-        return;
-    }
-    served.decode(&unread);
-    drop(unread);
-    let reason = served.serve().await;
-    if matches!(&reason, Reason::Failed(error) if error.kind() == io::ErrorKind::TimedOut) {
-        served.metrics.hit(Limit::SessionStallTime);
-    }
-    tracing::debug!(connection = connection.0, ?reason, "connection ended");
-    // The gateway may be gone, if the node is stopping.
-    served.send(Arrival::Disconnected { connection }).await.ok();
+    served.decode(unread);
+    served.live()
 }
 
 struct Connection {
@@ -80,27 +71,39 @@ enum Reason {
 }
 
 impl Connection {
+    async fn live(mut self) {
+        let connection = self.connection;
+        if !self.hand(Arrival::Connected { connection, socket: self.socket.clone() }).done().await {
+            return;
+        }
+        let reason = self.serve().await;
+        if matches!(&reason, Reason::Failed(error) if error.kind() == io::ErrorKind::TimedOut) {
+            self.metrics.hit(Limit::SessionStallTime);
+        }
+        tracing::debug!(connection = connection.0, ?reason, "connection ended");
+        // The gateway may be gone, if the node is stopping.
+        self.hand(Arrival::Disconnected { connection }).done().await;
+    }
+
     async fn serve(&mut self) -> Reason {
         let connection = self.connection;
         loop {
             for text in std::mem::take(&mut self.messages) {
-                if self.send(Arrival::Text { connection, text }).await.is_err() {
+                if !self.hand(Arrival::Text { connection, text }).done().await {
                     return Reason::NodeStopped;
                 }
             }
             match std::future::poll_fn(|context| self.poll(context)).await {
                 Ok(Progress::Read) => {}
                 Ok(Progress::Short(bytes)) => {
-                    if self.send(Arrival::Queue { connection, bytes }).await.is_err() {
+                    if !self.hand(Arrival::Queue { connection, bytes }).done().await {
                         return Reason::NodeStopped;
                     }
                 }
                 Ok(Progress::End) => return Reason::PeerClosed,
-                Ok(Progress::Closed(mut stream)) => {
-                    let clock = self.clock.clone();
-                    // The peer learns it from the close frame too; it may be gone already. Boxed,
-                    // so that no connection has room for it all its life.
-                    drop(Box::pin(async move { pump::finish(&mut stream, &*clock).await }).await);
+                Ok(Progress::Closed(stream)) => {
+                    // The peer learns it from the close frame too; it may be gone already.
+                    finish(stream, self.clock.clone()).await.ok();
                     return Reason::WeClosed;
                 }
                 Err(error) => return Reason::Failed(error),
@@ -177,17 +180,42 @@ impl Connection {
         self.socket.close();
     }
 
-    /// Hands something to the gateway, waiting while its inbox is full. An error: it is gone.
-    async fn send(&mut self, arrival: Arrival) -> Result<(), ()> {
+    /// Hands something to the gateway.
+    fn hand(&self, arrival: Arrival) -> Handed {
         match self.inbox.try_send(arrival) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Closed(_)) => Err(()),
-            // Boxed, so that no connection has room for it all its life.
+            Ok(()) => Handed::Done,
+            Err(TrySendError::Closed(_)) => Handed::Gone,
             Err(TrySendError::Full(arrival)) => {
-                Box::pin(self.inbox.send(arrival)).await.map_err(|_| ())
+                let inbox = self.inbox.clone();
+                Handed::Waits(Box::pin(async move { inbox.send(arrival).await.is_ok() }))
             }
         }
     }
+}
+
+/// Whether the gateway took something.
+enum Handed {
+    Done,
+    /// The gateway is gone.
+    Gone,
+    /// Its inbox is full. Boxed, so that no connection has room for it all its life.
+    Waits(BoxFuture<'static, bool>),
+}
+
+impl Handed {
+    /// Waits until the gateway takes it; false when it is gone.
+    async fn done(self) -> bool {
+        match self {
+            Self::Done => true,
+            Self::Gone => false,
+            Self::Waits(taken) => taken.await,
+        }
+    }
+}
+
+/// Boxed, so that no connection has room for it all its life.
+fn finish(mut stream: BoxStream, clock: Arc<dyn Clock>) -> BoxFuture<'static, io::Result<()>> {
+    Box::pin(async move { pump::finish(&mut stream, &*clock).await })
 }
 
 /// The close code of a message that exceeds a limit.

@@ -1,6 +1,6 @@
 //! What owners say, and what a link's coming and going means for the sessions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Channel, Effect, Gateway, Pending, Request};
 use crate::followers::Cursor;
@@ -14,7 +14,7 @@ use crate::session::Phase;
 impl Gateway {
     pub(super) fn link_up(&mut self, shard: ShardId, effects: &mut Vec<Effect>) {
         self.links_up.insert(shard);
-        let users: Vec<(UserKey, BTreeSet<ConnectionId>)> = self
+        let users: Vec<(UserKey, Vec<ConnectionId>)> = self
             .users
             .iter()
             .filter(|(user, _)| self.shard_of(&user.workspace) == shard)

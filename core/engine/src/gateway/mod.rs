@@ -119,7 +119,8 @@ pub struct Gateway {
     config: GatewayConfig,
     sessions: Slots<Session>,
     channels: BTreeMap<ChannelKey, Channel>,
-    users: BTreeMap<UserKey, BTreeSet<ConnectionId>>,
+    /// Of each user, the sessions; most have one.
+    users: BTreeMap<UserKey, Vec<ConnectionId>>,
     links_up: BTreeSet<ShardId>,
     pending: BTreeMap<Ticket, (ShardId, Pending)>,
     last_ticket: u64,

@@ -103,7 +103,8 @@ impl Gateway {
             return;
         }
         let user = UserKey { workspace: claims.workspace, user: claims.user };
-        self.users.entry(user.clone()).or_default().insert(connection);
+        let of_user = self.users.entry(user.clone()).or_insert_with(|| Vec::with_capacity(1));
+        of_user.push(connection);
         if let Some(session) = self.sessions.get_mut(&connection) {
             session.phase = Phase::Opening { user: user.clone(), resume, ticket: None };
         }
@@ -283,7 +284,7 @@ impl Gateway {
             self.unfollow(shard, connection, key, effects);
         }
         let Some(connections) = self.users.get_mut(&user) else { return };
-        connections.remove(&connection);
+        connections.retain(|one| *one != connection);
         if connections.is_empty() {
             self.users.remove(&user);
             self.tell(shard, ToOwner::Close { user }, effects);

@@ -69,7 +69,7 @@ async fn websocket(
             let connection = context.numbers.take();
             let (clock, inbox) = (context.world.clock.clone(), context.inbox.clone());
             let metrics = context.metrics.clone();
-            let task = connection::run(clock, stream, unread, connection, inbox, metrics);
+            let task = connection::run(clock, stream, &unread, connection, inbox, metrics);
             context.world.spawn.spawn("connection", Box::pin(task));
             Ok(())
         }
