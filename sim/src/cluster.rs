@@ -32,7 +32,7 @@ const CLIENT_HOSTS: usize = 2;
 const CLIENT_PORT: u16 = 7400;
 const LINK_PORT: u16 = 7401;
 
-/// Small, so that runs of seconds roll over many segments.
+/// Small, so that runs of seconds fill many segments…
 const SEGMENT_BYTES: u32 = 16 * 1024;
 
 /// Tasks of a node that has stopped may close their sockets decently, which takes a silent peer
@@ -44,6 +44,9 @@ const SETTLING_LOOK: Duration = Duration::from_millis(50);
 
 /// Handshakes have a longer time limit of their own and may use it.
 const TIMED_TASK: &str = "handshake";
+
+/// … and merge what is written from them.
+const MERGE_RUNS: usize = 3;
 
 /// The machines of one run and what joins them.
 pub struct Cluster {
@@ -271,7 +274,12 @@ fn node_config(plan: &Plan, node: &PlannedNode, token_key: &TokenKey) -> NodeCon
     let messages = (node.role == Role::Messages).then(|| MessagesRole {
         listen: Some(format!("{}:{LINK_PORT}", node.name)),
         shards: node.shards.clone(),
-        store: LogStoreOptions { segment_bytes: SEGMENT_BYTES },
+        store: LogStoreOptions {
+            segment_bytes: SEGMENT_BYTES,
+            merge_runs: MERGE_RUNS,
+            level_max: 2,
+            ..LogStoreOptions::default()
+        },
     });
     NodeConfig { node: node.name.clone(), gateway, messages, metrics: Metrics::default() }
 }

@@ -13,11 +13,10 @@ use seriatim_engine::entry::{Batch, ChannelEntry, Entry};
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::{INBOX_MAX, PAGE_BYTES_MAX, STORE_BATCH_MAX};
 use seriatim_engine::link::{LinkId, ToOwner};
-use seriatim_engine::nonces::window_ms;
 use seriatim_engine::owner::{ChannelSeed, Effect, Input, Owner, ReadId};
 use seriatim_engine::time::{MonoTime, WallTime};
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
-use seriatim_world::spawn::TaskGroup;
+use seriatim_world::spawn::{Task, TaskGroup};
 use seriatim_world::{BoxFuture, Store, StoreError, World, clock};
 
 use crate::link;
@@ -75,15 +74,17 @@ async fn serve(
     let disk = Arc::new(MeasuredDisk::new(world, metrics, shard));
     let (store, report) = LogStore::open(disk, shard, *options).await?;
     tracing::info!(shard = shard.0, ?report, "store is open");
-    let store: Arc<dyn Store> = Arc::new(store);
+    let store = Arc::new(store);
+    let mut tasks = TaskGroup::default();
+    tasks.add(maintain(world, shard, store.clone()));
     let epoch = store.claim(shard).await?;
-    let since = WallTime(world.clock.wall_now().0.saturating_sub(window_ms()));
+    let window = u64::try_from(options.nonce_window.as_millis()).unwrap_or(u64::MAX);
+    let since = WallTime(world.clock.wall_now().0.saturating_sub(window));
     let recovered = store.recover(shard, since).await?;
     let seeds = recovered.channels.into_iter().map(|(channel, state)| ChannelSeed {
         channel,
         head: state.head,
         members: state.members,
-        nonces: state.nonces,
     });
     let (read_done, reads) = mpsc::channel(INBOX_MAX);
     let shell = Shell {
@@ -92,14 +93,24 @@ async fn serve(
         shard,
         epoch,
         store,
-        owner: Owner::new(seeds),
+        owner: Owner::new(seeds, recovered.nonces),
         links: BTreeMap::new(),
         batch: Vec::new(),
         read_done,
-        tasks: TaskGroup::default(),
+        tasks,
     };
     metrics.owner(shard, |owner| owner.store_open = true);
     shell.run(inbox, reads).await
+}
+
+/// Starts the store's work in the background. When it gives the store up, the next append says so.
+fn maintain(world: &World, shard: ShardId, store: Arc<LogStore>) -> Task {
+    let clock = world.clock.clone();
+    let work = async move {
+        let error = store.maintain(clock).await;
+        tracing::warn!(shard = shard.0, %error, "the store must be opened again");
+    };
+    world.spawn.spawn("store-maintenance", Box::pin(work))
 }
 
 type ReadDone = (ReadId, Result<Vec<Entry>, StoreError>);

@@ -9,9 +9,10 @@ use seriatim_engine::entry::{Batch, ChannelEntry, Content, Entry};
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId, WorkspaceId,
 };
+use seriatim_engine::nonces::{NonceKey, Nonces};
 use seriatim_engine::time::WallTime;
 
-use crate::store::RecoveredChannel;
+use crate::store::{Recovered, RecoveredChannel};
 use crate::{Store, StoreError};
 
 /// Puts a store through every case. `open` gives the store of a shard that nothing was written to
@@ -82,10 +83,20 @@ impl Case {
         page.iter().map(|entry| entry.seq.0).collect()
     }
 
-    /// The channel's recovered state, with the nonces of entries from `nonces_since` on.
-    async fn recovered(&self, channel: &str, nonces_since: u64) -> Option<RecoveredChannel> {
+    /// The shard's recovered state, with the nonces of entries from `nonces_since` on.
+    async fn recovered(&self, nonces_since: u64) -> Recovered {
         let recovered = self.store.recover(self.shard, WallTime(nonces_since)).await;
-        recovered.expect("the shard recovers").channels.remove(&self.channel(channel))
+        recovered.expect("the shard recovers")
+    }
+
+    async fn recovered_channel(&self, channel: &str) -> Option<RecoveredChannel> {
+        self.recovered(0).await.channels.remove(&self.channel(channel))
+    }
+
+    /// What is remembered of ada's nonce for the message `seq` of `channel`.
+    fn remembered(&self, nonces: &Nonces, channel: &str, seq: u64) -> Option<(SeqNo, WallTime)> {
+        let nonce = nonce(&format!("nonce-{seq}"));
+        nonces.find(NonceKey::new(&self.channel(channel), &user("ada"), &nonce))
     }
 
     /// Entry `seq` of `channel`, numbered at `1000 + seq`.
@@ -183,7 +194,7 @@ async fn history_is_paged_by_position_count_and_bytes(case: &Case) {
 }
 
 async fn recovery_gives_heads_members_and_nonces(case: &Case) {
-    assert_eq!(case.recovered("c", 0).await, None, "nothing was written yet");
+    assert_eq!(case.recovered_channel("c").await, None, "nothing was written yet");
     let epoch = case.claim().await;
     let batch = vec![
         case.joined("c", 1, "ada"),
@@ -196,16 +207,20 @@ async fn recovery_gives_heads_members_and_nonces(case: &Case) {
     ];
     case.append_ok(epoch, batch).await;
 
-    let recovered = case.recovered("c", 1005).await.expect("the channel is there");
+    let Recovered { channels, nonces } = case.recovered(1005).await;
 
+    let recovered = channels.get(&case.channel("c")).expect("the channel is there");
     assert_eq!(recovered.head, SeqNo(6));
     let members = [(user("ada"), SeqNo(1)), (user("bob"), SeqNo(3))];
     assert_eq!(recovered.members, members.into(), "with their first join");
-    let expected = [5, 6]
-        .map(|seq| (user("ada"), nonce(&format!("nonce-{seq}")), SeqNo(seq), WallTime(1000 + seq)));
-    assert_eq!(recovered.nonces, expected, "those of the window, in order");
-    let other = case.recovered("d", 0).await.expect("the other channel is there");
-    assert_eq!((other.head, other.nonces), (SeqNo(1), Vec::new()));
+    let other = channels.get(&case.channel("d")).expect("the other channel is there");
+    assert_eq!(other.head, SeqNo(1));
+    assert_eq!(nonces.count(), 2, "those of the window");
+    for seq in [5, 6] {
+        let expected = (SeqNo(seq), WallTime(1000 + seq));
+        assert_eq!(case.remembered(&nonces, "c", seq), Some(expected), "as it was accepted");
+    }
+    assert_eq!(case.remembered(&nonces, "d", 5), None, "a nonce is one channel's");
 }
 
 async fn unknown_channel_has_an_empty_history(case: &Case) {
@@ -221,7 +236,7 @@ async fn empty_batch_is_accepted_and_changes_nothing(case: &Case) {
     case.claim().await;
     let fenced = case.append(old, Vec::new()).await;
     assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "an empty batch tests the fence");
-    assert_eq!(case.recovered("c", 0).await, None);
+    assert_eq!(case.recovered_channel("c").await, None);
 }
 
 async fn appends_of_one_writer_may_overlap(case: &Case) {
@@ -253,13 +268,16 @@ async fn reopened_store_goes_on_where_it_stopped(
     let epoch = first.claim().await;
     let batch = vec![first.joined("c", 1, "ada"), first.message("c", 2, "before")];
     first.append_ok(epoch, batch.clone()).await;
-    let recovered = first.recovered("c", 0).await;
+    let recovered = first.recovered_channel("c").await;
     drop(first);
 
     let second = case(open, number).await;
 
     assert_eq!(second.page("c", 0, 10, 1000).await, entries_of(&batch), "entries are kept");
-    assert_eq!(second.recovered("c", 0).await, recovered, "state is kept");
+    assert_eq!(second.recovered_channel("c").await, recovered, "state is kept");
+    let nonces = second.recovered(0).await.nonces;
+    let expected = Some((SeqNo(2), WallTime(1002)));
+    assert_eq!(second.remembered(&nonces, "c", 2), expected, "nonces are kept");
     let next = second.claim().await;
     assert!(epoch < next, "the epoch is kept");
     let fenced = second.append(epoch, vec![second.message("c", 3, "late")]).await;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use seriatim_engine::entry::{Batch, Entry};
-use seriatim_engine::ids::{ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId};
+use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId, UserId};
+use seriatim_engine::nonces::Nonces;
 use seriatim_engine::time::WallTime;
 
 use crate::BoxFuture;
@@ -26,9 +27,11 @@ pub enum StoreError {
 }
 
 /// What an owner needs to go on where its predecessor stopped.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Recovered {
     pub channels: BTreeMap<ChannelKey, RecoveredChannel>,
+    /// Every nonce that was asked for.
+    pub nonces: Nonces,
 }
 
 /// One channel's state, from its log.
@@ -38,8 +41,6 @@ pub struct RecoveredChannel {
     pub head: SeqNo,
     /// Each member with the position of their join.
     pub members: BTreeMap<UserId, SeqNo>,
-    /// The nonces that were asked for, in seq order.
-    pub nonces: Vec<(UserId, Nonce, SeqNo, WallTime)>,
 }
 
 /// Durable, append-only logs of channels, grouped in shards with one writer each.

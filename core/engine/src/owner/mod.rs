@@ -25,7 +25,7 @@ use crate::levels::Limit;
 use crate::limits::{BODY_BYTES_MAX, PAGE_ENTRIES_MAX};
 use crate::link::{FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
 use crate::membership::Membership;
-use crate::nonces::Nonces;
+use crate::nonces::{NonceKey, Nonces};
 use crate::sequencer::Sequencer;
 use crate::time::WallTime;
 
@@ -73,14 +73,13 @@ pub struct ChannelSeed {
     pub channel: ChannelKey,
     pub head: SeqNo,
     pub members: BTreeMap<UserId, SeqNo>,
-    /// In seq order.
-    pub nonces: Vec<(UserId, Nonce, SeqNo, WallTime)>,
 }
 
 /// The machine.
 #[derive(Debug, Default)]
 pub struct Owner {
     channels: BTreeMap<ChannelKey, Channel>,
+    nonces: Nonces,
     membership: Membership,
     interest: Interest,
     /// Which links have the user open.
@@ -95,7 +94,6 @@ pub struct Owner {
 #[derive(Debug)]
 struct Channel {
     sequencer: Sequencer,
-    nonces: Nonces,
     /// Joins that the store does not hold yet.
     joining: BTreeMap<UserId, SeqNo>,
     /// Who waits for an entry to be durable.
@@ -111,24 +109,16 @@ struct Waiting {
 
 impl Channel {
     fn new(head: SeqNo) -> Self {
-        Self {
-            sequencer: Sequencer::new(head),
-            nonces: Nonces::default(),
-            joining: BTreeMap::new(),
-            waiting: BTreeMap::new(),
-        }
+        Self { sequencer: Sequencer::new(head), joining: BTreeMap::new(), waiting: BTreeMap::new() }
     }
 }
 
 impl Owner {
     /// Goes on from what the store holds.
-    pub fn new(seeds: impl IntoIterator<Item = ChannelSeed>) -> Self {
-        let mut owner = Self::default();
+    pub fn new(seeds: impl IntoIterator<Item = ChannelSeed>, nonces: Nonces) -> Self {
+        let mut owner = Self { nonces, ..Self::default() };
         for seed in seeds {
-            let mut channel = Channel::new(seed.head);
-            for (sender, nonce, seq, at) in seed.nonces {
-                channel.nonces.record(sender, nonce, seq, at);
-            }
+            let channel = Channel::new(seed.head);
             for (user, joined) in &seed.members {
                 owner.membership.join(&seed.channel, user, *joined);
             }
@@ -203,18 +193,19 @@ impl Owner {
             return Err(Refusal::bad_body(body.len()));
         }
         let channel = self.channels.get_mut(&key).expect("a member's channel exists");
-        if let Some((seq, at)) = channel.nonces.find(&sender, &nonce) {
+        let nonce_key = NonceKey::new(&key, &sender, &nonce);
+        if let Some((seq, at)) = self.nonces.find(nonce_key) {
             channel.accept_again(at, link, ticket, seq, effects);
             self.counts.duplicates += 1;
             return Ok(());
         }
-        let content = Content::Message { sender: sender.clone(), nonce: nonce.clone(), body };
+        let content = Content::Message { sender, nonce, body };
         let entry = channel
             .sequencer
             .assign(wall, content)
             .map_err(|busy| Refusal::busy(busy, &mut self.counts))?;
         self.counts.in_flight.set(channel.sequencer.in_flight());
-        channel.nonces.record(sender, nonce, entry.seq, wall);
+        self.nonces.record(nonce_key, entry.seq, wall);
         channel.wait(entry.seq, Waiting { link, ticket, duplicate: false });
         self.append(key, entry, effects);
         Ok(())

@@ -109,10 +109,12 @@ fn a_retry_gets_the_first_seq_whether_stored_or_in_flight() {
 
 #[test]
 fn a_retry_after_a_restart_gets_the_first_seq() {
-    let nonces = vec![(user("ada"), Nonce::new("n1").unwrap(), SeqNo(2), WallTime(7))];
+    let mut nonces = Nonces::default();
+    let key = NonceKey::new(&channel(), &user("ada"), &Nonce::new("n1").unwrap());
+    nonces.load(key, SeqNo(2), WallTime(7));
     let members = BTreeMap::from([(user("ada"), SeqNo(1))]);
-    let seed = ChannelSeed { channel: channel(), head: SeqNo(2), members, nonces };
-    let mut owner = Owner::new([seed]);
+    let seed = ChannelSeed { channel: channel(), head: SeqNo(2), members };
+    let mut owner = Owner::new([seed], nonces);
     assert_eq!(owner.ask(submit(1, "ada", "n1")), [accepted(1, 2, true)]);
     assert_eq!(appended(&owner.ask(submit(2, "ada", "n2"))), [3]);
 }

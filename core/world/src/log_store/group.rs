@@ -4,8 +4,10 @@ use seriatim_engine::entry::ChannelEntry;
 use seriatim_engine::ids::{Epoch, ShardId};
 use seriatim_engine::limits::{BODY_BYTES_MAX, NAME_BYTES_MAX, STORE_BATCH_MAX};
 
-use super::index::Location;
-use super::record::{self, Flaw, Reader, Record, length_u32, put_at};
+use super::peek::{Peek, peek};
+use super::record::{
+    self, Flaw, KIND_CLAIM, RECORD_HEADER_BYTES, Reader, Record, length_u32, put_at,
+};
 use super::segment::SEGMENT_HEADER_BYTES;
 
 /// Bytes of a group before its payload.
@@ -39,31 +41,24 @@ pub(super) struct Group<'a> {
     /// The whole group, header included.
     pub(super) bytes: &'a [u8],
     pub(super) offset: u32,
-    segment: u32,
     count: u32,
 }
 
-/// Encodes `entries` as the group at `offset` of `place`, and tells where each record lies.
+/// Encodes `entries` as the group at `offset` of `place`, and tells where in it each record lies.
 pub(super) fn encode_entries(
     entries: &[ChannelEntry],
     epoch: Epoch,
     place: Place,
     offset: u32,
-) -> (Vec<u8>, Vec<Location>) {
-    let mut locations = Vec::with_capacity(entries.len());
+) -> (Vec<u8>, Vec<u32>) {
+    let mut starts = Vec::with_capacity(entries.len());
     let group = encode(epoch, place, offset, length_u32(entries.len()), |buffer| {
         for entry in entries {
-            let start = length_u32(buffer.len());
-            let length = record::encode_entry(entry, buffer);
-            locations.push(Location {
-                segment: place.segment,
-                offset: offset + start,
-                length,
-                body_bytes: record::body_bytes(&entry.entry),
-            });
+            starts.push(length_u32(buffer.len()));
+            record::encode_entry(entry, buffer);
         }
     });
-    (group, locations)
+    (group, starts)
 }
 
 /// Encodes a claim of `epoch` as the group at `offset` of `place`.
@@ -124,7 +119,7 @@ pub(super) fn decode(file: &[u8], place: Place, offset: u32) -> Result<Group<'_>
     if crc32c::crc32c(bytes.get(CHECKED_FROM..).unwrap_or_default()) != checksum {
         return Err("a group's checksum does not match");
     }
-    Ok(Group { epoch, bytes, segment: place.segment, offset, count })
+    Ok(Group { epoch, bytes, offset, count })
 }
 
 /// The groups of a segment, in order, up to its end or the first flaw (and the flaw's byte).
@@ -172,24 +167,39 @@ impl Group<'_> {
         self.offset.saturating_add(length_u32(self.bytes.len()))
     }
 
-    /// Every record in order, with its place. The error carries the byte of the flaw.
-    pub(super) fn records(&self) -> Result<Vec<(Record, Location)>, (u32, Flaw)> {
-        let mut records = Vec::new();
+    /// The epoch that this group claims, if it is a claim. The error carries the byte of the flaw.
+    pub(super) fn claim(&self) -> Result<Option<Epoch>, (u32, Flaw)> {
+        let payload = self.bytes.get(GROUP_HEADER_BYTES..).unwrap_or_default();
+        if payload.get(RECORD_HEADER_BYTES - 1) != Some(&KIND_CLAIM) {
+            return Ok(None);
+        }
+        let flawed = |flaw| (self.offset.saturating_add(length_u32(GROUP_HEADER_BYTES)), flaw);
+        match record::decode(payload).map_err(flawed)? {
+            (Record::Claim { epoch }, length)
+                if self.count == 1 && length as usize == payload.len() =>
+            {
+                Ok(Some(epoch))
+            }
+            (Record::Claim { .. } | Record::Entry(_), _) => {
+                Err(flawed("a claim is not alone in its group"))
+            }
+        }
+    }
+
+    /// The entries of the group in order, each with the byte of the file at which it begins.
+    pub(super) fn entries(&self) -> Result<Vec<(u32, Peek<'_>)>, (u32, Flaw)> {
+        let mut entries = Vec::new();
         let mut from = GROUP_HEADER_BYTES;
         while let Some(rest) = self.bytes.get(from..).filter(|rest| !rest.is_empty()) {
             let offset = self.offset.saturating_add(length_u32(from));
-            let (record, length) = record::decode(rest).map_err(|flaw| (offset, flaw))?;
-            let body_bytes = match &record {
-                Record::Claim { .. } => 0,
-                Record::Entry(entry) => record::body_bytes(&entry.entry),
-            };
-            records.push((record, Location { segment: self.segment, offset, length, body_bytes }));
-            from += length as usize;
+            let entry = peek(rest).map_err(|flaw| (offset, flaw))?;
+            from += entry.bytes.len();
+            entries.push((offset, entry));
         }
-        if records.len() != self.count as usize {
+        if entries.len() != self.count as usize {
             return Err((self.offset, "a group has another count of records than it says"));
         }
-        Ok(records)
+        Ok(entries)
     }
 }
 
@@ -213,14 +223,16 @@ mod tests {
         let (file, second) = two_groups();
 
         let group = decode(&file, PLACE, second).unwrap();
-        let records = group.records().unwrap();
+        let records = group.entries().unwrap();
 
-        assert_eq!(group.epoch, Epoch(4));
+        assert_eq!((group.epoch, group.claim()), (Epoch(4), Ok(None)));
         assert_eq!(group.end() as usize, file.len());
-        let (record, location) = &records[1];
-        assert_eq!(*record, Record::Entry(joined("d", 1, "ada")));
-        let at = &file[location.offset as usize..][..location.length as usize];
-        assert_eq!(record::decode(at).unwrap().0, *record);
+        let (offset, seen) = records[1];
+        let (record, length) = record::decode(seen.bytes).unwrap();
+        assert_eq!(record, Record::Entry(joined("d", 1, "ada")));
+        assert_eq!(file[offset as usize..][..length as usize], *seen.bytes);
+        let claim = encode_claim(Epoch(5), PLACE, 0);
+        assert_eq!(decode(&claim, PLACE, 0).unwrap().claim(), Ok(Some(Epoch(5))));
     }
 
     #[test]

@@ -1,111 +1,111 @@
-//! Reads entries back from the segments, every checksum verified.
+//! Reads entries back, every checksum verified.
 
-use std::sync::Arc;
-
+use bytes::Bytes;
 use seriatim_engine::entry::{ChannelEntry, Entry};
-use seriatim_engine::ids::{ChannelKey, SeqNo, ShardId};
+use seriatim_engine::ids::{ChannelKey, SeqNo};
 
-use super::group::{Groups, Place};
-use super::index::{Index, Location, Segment};
-use super::record::{self, Record};
-use super::segment::{corrupt, decode_header, failed, file_name, read};
-use crate::{DiskFile, StoreError};
+use super::index::Source;
+use super::page::Page;
+use super::peek::put_channel;
+use super::record::{self, Flaw, decode_channel};
+use super::run::entry_of;
+use super::store::LogStore;
+use crate::StoreError;
 
-/// Records this close together are read at once: reading a page of the page cache costs less than
-/// another call.
-const GAP_BYTES_MAX: u32 = 4096;
+/// Entries that an audit reads at a time.
+const AUDIT_PAGE: usize = 1_024;
 
-/// What one read may fetch unless a single record is larger.
-const SPAN_BYTES_MAX: u32 = 256 * 1024;
-
-/// Neighbouring records, fetched with one read.
-pub(super) struct Span {
-    place: Place,
-    file: Arc<dyn DiskFile>,
-    offset: u32,
-    length: u32,
-    records: Vec<Location>,
-}
-
-/// Plans the reads for `page`, in order.
-pub(super) fn spans(index: &Index, shard: ShardId, page: &[Location]) -> Vec<Span> {
-    let mut spans: Vec<Span> = Vec::new();
-    for location in page {
-        let end = location.offset.saturating_add(location.length);
-        if let Some(span) = spans.last_mut()
-            && span.place.segment == location.segment
-            && location.offset.saturating_sub(span.offset + span.length) <= GAP_BYTES_MAX
-            && end.saturating_sub(span.offset) <= SPAN_BYTES_MAX
-        {
-            span.length = end - span.offset;
-            span.records.push(*location);
-            continue;
-        }
-        let segment = index.segment(location.segment).expect("an indexed record has a segment");
-        spans.push(Span {
-            place: Place { shard, segment: location.segment },
-            file: Arc::clone(&segment.file),
-            offset: location.offset,
-            length: location.length,
-            records: vec![*location],
-        });
-    }
-    spans
-}
-
-impl Span {
-    /// Reads the records: those of `channel` from `next` on, which is moved past them.
-    pub(super) async fn read(
+impl LogStore {
+    pub(super) async fn page(
         &self,
         channel: &ChannelKey,
-        next: &mut SeqNo,
-        entries: &mut Vec<Entry>,
-    ) -> Result<(), StoreError> {
-        let bytes = self.file.read_at(u64::from(self.offset), self.length as usize).await;
-        let bytes = bytes.map_err(|error| failed("read", &file_name(self.place), error))?;
-        for location in &self.records {
-            let flawed = |what| corrupt(self.place, location.offset, what);
-            let from = (location.offset - self.offset) as usize;
-            let record = bytes.get(from..from + location.length as usize);
-            let record = record.ok_or_else(|| flawed("the file is shorter than it was"))?;
-            match record::decode(record).map_err(flawed)? {
-                (Record::Entry(found), length)
-                    if length == location.length
-                        && found.channel == *channel
-                        && found.entry.seq == *next =>
-                {
-                    entries.push(found.entry);
+        after: SeqNo,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut name = Vec::new();
+        put_channel(channel, &mut name);
+        self.page_of(&name, after, Page::new(entries_max, bytes_max)).await
+    }
+
+    async fn page_of(
+        &self,
+        name: &[u8],
+        after: SeqNo,
+        mut page: Page,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let from = SeqNo(after.0.saturating_add(1));
+        let sources = self.index().sources(name, from, page.room());
+        for source in sources {
+            let next = SeqNo(from.0.saturating_add(page.count() as u64));
+            match source {
+                Source::Run(stored) => {
+                    stored.run.read_page(name, &stored.extent, next, &mut page).await?;
                 }
-                (Record::Entry(_) | Record::Claim { .. }, _) => {
-                    return Err(flawed("another record lies here than was written"));
+                Source::Memory(records) => {
+                    add_records(&records, name, next, &mut page).map_err(in_memory)?;
                 }
             }
-            *next = next.next();
+            if page.is_full() {
+                break;
+            }
         }
-        Ok(())
+        Ok(page.into_entries())
+    }
+
+    /// Every durable entry of the shard, channel by channel, each in order, read and verified. For
+    /// audits: it holds all of them in memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] and [`StoreError::Failed`].
+    pub async fn entries(&self) -> Result<Vec<ChannelEntry>, StoreError> {
+        let heads: Vec<(Box<[u8]>, SeqNo)> =
+            self.index().heads().map(|(name, head)| (name.into(), head)).collect();
+        let mut entries = Vec::new();
+        for (name, head) in heads {
+            let channel = decode_channel(&name).map_err(in_memory)?;
+            let mut after = SeqNo::ZERO;
+            while after < head {
+                let page = self.page_of(&name, after, Page::new(AUDIT_PAGE, usize::MAX)).await?;
+                after = page.last().map(|entry| entry.seq).ok_or_else(|| in_memory(LOST))?;
+                let of_channel = |entry| ChannelEntry { channel: channel.clone(), entry };
+                entries.extend(page.into_iter().map(of_channel));
+            }
+        }
+        Ok(entries)
     }
 }
 
-/// Calls `visit` with every entry of the durable part of `segment`, in log order.
-pub(super) async fn visit_entries(
-    segment: &Segment,
-    shard: ShardId,
-    mut visit: impl FnMut(ChannelEntry),
-) -> Result<(), StoreError> {
-    let place = Place { shard, segment: segment.number };
-    let bytes = read(&*segment.file, place, segment.end).await?;
-    let flawed = |(offset, what)| corrupt(place, offset, what);
-    decode_header(&bytes, place).map_err(|flaw| flawed((0, flaw.what())))?;
-    if bytes.len() != segment.end as usize {
-        return Err(flawed((segment.end, "the file is shorter than it was")));
-    }
-    for group in Groups::new(&bytes, place) {
-        for (record, _) in group.map_err(flawed)?.records().map_err(flawed)? {
-            match record {
-                Record::Entry(entry) => visit(entry),
-                Record::Claim { .. } => {}
-            }
+const LOST: Flaw = "an entry below its channel's head is nowhere";
+
+/// Adds records of consecutive entries to the page.
+fn add_records(
+    records: &[Bytes],
+    name: &[u8],
+    mut next: SeqNo,
+    page: &mut Page,
+) -> Result<(), Flaw> {
+    for record in records {
+        page.push(entry_of(record, name, next)?);
+        next = next.next();
+        if page.is_full() {
+            break;
         }
     }
     Ok(())
+}
+
+/// Memory is not what it was.
+pub(super) fn in_memory(what: Flaw) -> StoreError {
+    StoreError::Corrupt { file: "memory".to_owned(), offset: 0, what: what.to_owned() }
+}
+
+/// Whether the record says something about its channel, and the entry that it is.
+pub(super) fn state_entry(record: &[u8]) -> Result<ChannelEntry, Flaw> {
+    match record::decode(record)? {
+        (record::Record::Entry(entry), length) if length as usize == record.len() => Ok(entry),
+        (record::Record::Entry(_) | record::Record::Claim { .. }, _) => {
+            Err("a record of a channel's state is something else")
+        }
+    }
 }

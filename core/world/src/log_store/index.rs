@@ -1,146 +1,365 @@
-//! Where every durable entry lies, in memory: 16 bytes an entry.
+//! What is where: each channel's head, its extents in runs, and its entries in memory.
+//!
+//! It takes memory for each channel and run, not for each entry, but for the entries of segments
+//! that are in no run yet: these are kept whole.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
-use seriatim_engine::entry::{ChannelEntry, Content};
-use seriatim_engine::ids::{ChannelKey, SeqNo, UserId};
+use bytes::Bytes;
+use seriatim_engine::ids::{Epoch, SeqNo};
 use seriatim_engine::time::WallTime;
 
+use super::extent::{Extent, Stored};
+use super::peek::{Peek, record_length};
 use super::record::Flaw;
-use crate::DiskFile;
-use crate::store::{Recovered, RecoveredChannel};
+use super::run::Run;
+use super::run_name::RunName;
 
-/// Where a record lies.
+/// Names a channel in the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Location {
-    pub(super) segment: u32,
-    pub(super) offset: u32,
-    /// Bytes of the record.
-    pub(super) length: u32,
-    pub(super) body_bytes: u32,
-}
+pub(super) struct ChannelNumber(usize);
 
-/// A segment's file and how much of it counts.
-#[derive(Clone)]
-pub(super) struct Segment {
-    pub(super) number: u32,
-    pub(super) file: Arc<dyn DiskFile>,
-    /// Where the next group goes. Everything before it is durable.
-    pub(super) end: u32,
-    /// The latest wall time of its entries; time may jump, so it need not be the last one's.
-    pub(super) newest_at: WallTime,
-}
-
-/// The durable log's table of contents.
+/// Every durable entry's place.
 #[derive(Default)]
 pub(super) struct Index {
-    segments: BTreeMap<u32, Segment>,
-    channels: BTreeMap<ChannelKey, Channel>,
+    numbers: BTreeMap<Box<[u8]>, ChannelNumber>,
+    channels: Vec<Channel>,
+    /// Oldest first; together they replace all segments up to the last one's.
+    runs: Vec<Arc<Run>>,
+    /// The groups of the segments that are in no run.
+    memtables: BTreeMap<u32, Memtable>,
 }
 
+/// One channel's entries: first those in runs, then those in memory.
 #[derive(Default)]
-struct Channel {
-    /// That of seq 1, 2, 3, …
-    locations: Vec<Location>,
-    /// Each member with their first join.
-    members: BTreeMap<UserId, SeqNo>,
+pub(super) struct Channel {
+    /// The newest durable position.
+    head: SeqNo,
+    /// The newest position that was given to the log.
+    assigned: SeqNo,
+    stored: Vec<Stored>,
+    fresh: Vec<Fresh>,
 }
 
-impl Channel {
-    fn head(&self) -> SeqNo {
-        SeqNo(self.locations.len() as u64)
+/// A channel's entries in one segment.
+pub(super) struct Fresh {
+    segment: u32,
+    first: SeqNo,
+    newest_at: WallTime,
+    places: Vec<Place>,
+}
+
+/// Where in memory a record lies.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    chunk: u32,
+    offset: u32,
+}
+
+/// One segment's groups, as they are in the file.
+#[derive(Default)]
+pub(super) struct Memtable {
+    chunks: Vec<Bytes>,
+    /// None while the segment takes groups.
+    sealed: Option<Sealed>,
+}
+
+/// How a full segment was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sealed {
+    pub(super) segment: u32,
+    pub(super) epoch: Epoch,
+    pub(super) length: u32,
+}
+
+/// How far the records of a segment were visited.
+#[derive(Debug, Default)]
+pub(super) struct SegmentCursor {
+    /// The channel that is being visited, and how many of its records were.
+    channel: Option<(Box<[u8]>, usize)>,
+}
+
+impl Memtable {
+    /// The record at `place` and what follows it.
+    fn at(&self, place: Place) -> Bytes {
+        let chunk = self.chunks.get(place.chunk as usize).cloned().unwrap_or_default();
+        let length = chunk.get(place.offset as usize..).and_then(record_length).unwrap_or(0);
+        let start = place.offset as usize;
+        chunk.slice(start..chunk.len().min(start.saturating_add(length)))
     }
+}
+
+/// Where the next entries of a page lie.
+pub(super) enum Source {
+    Run(Stored),
+    /// One record each.
+    Memory(Vec<Bytes>),
 }
 
 impl Index {
-    pub(super) fn add_segment(&mut self, number: u32, file: Arc<dyn DiskFile>, end: u32) {
-        let segment = Segment { number, file, end, newest_at: WallTime(0) };
-        self.segments.insert(number, segment);
+    pub(super) fn number(&self, name: &[u8]) -> Option<ChannelNumber> {
+        self.numbers.get(name).copied()
     }
 
-    pub(super) fn remove_segment(&mut self, number: u32) {
-        self.segments.remove(&number);
-    }
-
-    /// Everything in segment `number` up to `end` is durable.
-    pub(super) fn extend_segment(&mut self, number: u32, end: u32) {
-        if let Some(segment) = self.segments.get_mut(&number) {
-            segment.end = end;
+    /// The channel's number; it gets one if it has none.
+    fn number_or_new(&mut self, name: &[u8]) -> ChannelNumber {
+        if let Some(number) = self.number(name) {
+            return number;
         }
+        let number = ChannelNumber(self.channels.len());
+        self.channels.push(Channel::default());
+        self.numbers.insert(name.into(), number);
+        number
     }
 
-    pub(super) fn segment(&self, number: u32) -> Option<&Segment> {
-        self.segments.get(&number)
+    fn channel(&mut self, number: ChannelNumber) -> &mut Channel {
+        self.channels.get_mut(number.0).expect("a channel's number stays its own")
     }
 
-    /// All segments with an entry at or after `at`, in log order.
-    pub(super) fn segments_since(&self, at: WallTime) -> Vec<Segment> {
-        self.segments.values().filter(|segment| segment.newest_at >= at).cloned().collect()
-    }
-
-    pub(super) fn channel_count(&self) -> usize {
-        self.channels.len()
-    }
-
-    /// The newest durable position of `channel`.
-    pub(super) fn head(&self, channel: &ChannelKey) -> SeqNo {
-        self.channels.get(channel).map(Channel::head).unwrap_or_default()
-    }
-
-    /// Adds an entry that is durable at `location`.
-    pub(super) fn add(&mut self, entry: &ChannelEntry, location: Location) -> Result<(), Flaw> {
-        let ChannelEntry { channel: key, entry } = entry;
-        if entry.seq != self.head(key).next() {
-            return Err("a channel's positions have a gap or a repeat");
+    /// `seq` is about to be given to the log. Gives the channel's newest position that was.
+    pub(super) fn assign(&mut self, name: &[u8], seq: SeqNo) -> Result<ChannelNumber, SeqNo> {
+        let number = self.number_or_new(name);
+        let channel = self.channel(number);
+        if seq != channel.assigned.next() {
+            return Err(channel.assigned);
         }
-        if !self.channels.contains_key(key) {
-            self.channels.insert(key.clone(), Channel::default());
-        }
-        let channel = self.channels.get_mut(key).expect("it was there or was inserted");
-        channel.locations.push(location);
-        match &entry.content {
-            Content::Message { .. } => {}
-            Content::Joined { user } => {
-                channel.members.entry(user.clone()).or_insert(entry.seq);
+        channel.assigned = seq;
+        Ok(number)
+    }
+
+    pub(super) fn add_segment(&mut self, segment: u32) {
+        self.memtables.insert(segment, Memtable::default());
+    }
+
+    /// Keeps bytes of a segment. Gives what places in them are called by.
+    pub(super) fn add_chunk(&mut self, segment: u32, bytes: Bytes) -> u32 {
+        let chunks = &mut self.memtables.entry(segment).or_default().chunks;
+        chunks.push(bytes);
+        u32::try_from(chunks.len() - 1).expect("a segment has fewer groups than bytes")
+    }
+
+    /// The channel's next entry is durable: at `offset` of a chunk of `segment`.
+    pub(super) fn add(
+        &mut self,
+        number: ChannelNumber,
+        segment: u32,
+        (chunk, offset): (u32, u32),
+        at: WallTime,
+    ) {
+        let channel = self.channel(number);
+        channel.head = channel.head.next();
+        let place = Place { chunk, offset };
+        match channel.fresh.last_mut().filter(|fresh| fresh.segment == segment) {
+            Some(fresh) => {
+                fresh.newest_at = fresh.newest_at.max(at);
+                fresh.places.push(place);
+            }
+            None => {
+                let first = channel.head;
+                channel.fresh.push(Fresh { segment, first, newest_at: at, places: vec![place] });
             }
         }
-        if let Some(segment) = self.segments.get_mut(&location.segment) {
-            segment.newest_at = segment.newest_at.max(entry.at);
-        }
+    }
+
+    /// Adds an entry that was read from a segment.
+    pub(super) fn replay(
+        &mut self,
+        entry: &Peek<'_>,
+        segment: u32,
+        place: (u32, u32),
+    ) -> Result<(), Flaw> {
+        let gap = |_| "a channel's positions have a gap or a repeat";
+        let number = self.assign(entry.channel, entry.seq).map_err(gap)?;
+        self.add(number, segment, place, entry.at);
         Ok(())
     }
 
-    /// Where the entries of one page lie, by the rules of [`crate::Store::history`].
-    pub(super) fn page(
-        &self,
-        channel: &ChannelKey,
-        after: SeqNo,
-        entries_max: usize,
-        bytes_max: usize,
-    ) -> Vec<Location> {
-        let locations = self.channels.get(channel).map_or(&[][..], |c| &c.locations);
-        let after = usize::try_from(after.0).unwrap_or(usize::MAX);
-        let mut bytes = 0_usize;
-        let mut page = Vec::new();
-        for location in locations.iter().skip(after).take(entries_max) {
-            bytes = bytes.saturating_add(location.body_bytes as usize);
-            if bytes > bytes_max && !page.is_empty() {
-                break;
-            }
-            page.push(*location);
+    /// Adds a channel's extent of a run that was opened; runs come oldest first.
+    pub(super) fn add_stored(
+        &mut self,
+        name: &[u8],
+        run: &Arc<Run>,
+        extent: Extent,
+    ) -> Result<(), Flaw> {
+        let number = self.number_or_new(name);
+        let channel = self.channel(number);
+        if extent.first != channel.head.next() {
+            return Err("a channel's positions have a gap or a repeat between runs");
         }
-        page
+        channel.head = extent.last();
+        channel.assigned = channel.head;
+        channel.stored.push(Stored { run: Arc::clone(run), extent });
+        Ok(())
     }
 
-    /// Heads and members of all channels. Nonces are not indexed.
-    pub(super) fn recovered(&self) -> Recovered {
-        let recovered = |channel: &Channel| RecoveredChannel {
-            head: channel.head(),
-            members: channel.members.clone(),
-            nonces: Vec::new(),
+    pub(super) fn add_run(&mut self, run: Arc<Run>) {
+        self.runs.push(run);
+    }
+
+    /// The runs, oldest first.
+    pub(super) fn runs(&self) -> &[Arc<Run>] {
+        &self.runs
+    }
+
+    pub(super) fn channel_count(&self) -> usize {
+        self.channels.iter().filter(|channel| channel.head > SeqNo::ZERO).count()
+    }
+
+    /// Every channel that has entries, with its head, in the order of names.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (&[u8], SeqNo)> {
+        let channel = |number: &ChannelNumber| self.channels.get(number.0);
+        self.numbers
+            .iter()
+            .filter_map(move |(name, number)| Some((&**name, channel(number)?.head)))
+            .filter(|(_, head)| *head > SeqNo::ZERO)
+    }
+
+    /// Where the entries of the channel from `from` on lie, in order; of those in memory not much
+    /// more than `count`.
+    pub(super) fn sources(&self, name: &[u8], from: SeqNo, count: usize) -> Vec<Source> {
+        let Some(channel) = self.number(name).and_then(|number| self.channels.get(number.0)) else {
+            return Vec::new();
         };
-        let channels = self.channels.iter().map(|(key, c)| (key.clone(), recovered(c))).collect();
-        Recovered { channels }
+        let mut left = count;
+        let mut sources = Vec::new();
+        let skipped = channel.stored.partition_point(|stored| stored.extent.last() < from);
+        for stored in channel.stored.iter().skip(skipped) {
+            if left == 0 {
+                return sources;
+            }
+            let before = from.0.saturating_sub(stored.extent.first.0);
+            let here = usize::try_from(stored.extent.count - before).unwrap_or(usize::MAX);
+            left = left.saturating_sub(here);
+            sources.push(Source::Run(stored.clone()));
+        }
+        for fresh in &channel.fresh {
+            let Some(memtable) = self.memtables.get(&fresh.segment) else { continue };
+            let before =
+                usize::try_from(from.0.saturating_sub(fresh.first.0)).unwrap_or(usize::MAX);
+            let places = fresh.places.iter().skip(before).take(left);
+            let records: Vec<Bytes> = places.map(|place| memtable.at(*place)).collect();
+            left -= records.len();
+            if !records.is_empty() {
+                sources.push(Source::Memory(records));
+            }
+        }
+        sources
+    }
+
+    /// All records in memory, in no order that counts between channels.
+    pub(super) fn fresh_records(&self) -> Vec<Bytes> {
+        let of_part = |fresh: &Fresh| {
+            let memtable = self.memtables.get(&fresh.segment);
+            let at = |place: &Place| memtable.map(|memtable| memtable.at(*place));
+            fresh.places.iter().filter_map(at).collect::<Vec<_>>()
+        };
+        self.channels.iter().flat_map(|channel| &channel.fresh).flat_map(of_part).collect()
+    }
+
+    /// The segment takes no more groups: it waits to be rewritten as a run.
+    pub(super) fn seal(&mut self, sealed: Sealed) {
+        self.memtables.entry(sealed.segment).or_default().sealed = Some(sealed);
+    }
+
+    /// The newest segment, which holds no entry, is gone: the one before takes groups again.
+    pub(super) fn forget_segment(&mut self, segment: u32) {
+        self.memtables.remove(&segment);
+        if let Some(mut newest) = self.memtables.last_entry() {
+            newest.get_mut().sealed = None;
+        }
+    }
+
+    /// The oldest segment that waits.
+    pub(super) fn oldest_waiting(&self) -> Option<Sealed> {
+        self.memtables.values().next()?.sealed
+    }
+
+    pub(super) fn waiting_count(&self) -> usize {
+        self.memtables.values().filter(|memtable| memtable.sealed.is_some()).count()
+    }
+
+    /// Calls `visit` with the records of `segment` from where `cursor` stands, channel by channel,
+    /// until it says that it has enough. Gives whether there may be more.
+    pub(super) fn visit_segment(
+        &self,
+        segment: u32,
+        cursor: &mut SegmentCursor,
+        mut visit: impl FnMut(&[u8]) -> bool,
+    ) -> bool {
+        let Some(memtable) = self.memtables.get(&segment) else { return false };
+        let (start, mut visited) = match &cursor.channel {
+            Some((name, visited)) => (Bound::Included(&**name), *visited),
+            None => (Bound::Unbounded, 0),
+        };
+        for (name, number) in self.numbers.range::<[u8], _>((start, Bound::Unbounded)) {
+            let of_channel = self.channels.get(number.0).map_or(&[][..], |c| &c.fresh);
+            let places = of_channel
+                .iter()
+                .find(|fresh| fresh.segment == segment)
+                .map_or(&[][..], |fresh| &fresh.places);
+            for place in places.iter().skip(visited) {
+                visited += 1;
+                if visit(&memtable.at(*place)) {
+                    cursor.channel = Some((name.clone(), visited));
+                    return true;
+                }
+            }
+            visited = 0;
+        }
+        false
+    }
+
+    /// The channel's entries of `segment` are read from a run from here on.
+    pub(super) fn switch_to_run(&mut self, name: &[u8], segment: u32, stored: Stored) {
+        let number = self.number(name).expect("what was written to a run is indexed");
+        let channel = self.channel(number);
+        channel.fresh.retain(|fresh| fresh.segment != segment);
+        channel.stored.push(stored);
+    }
+
+    /// Every channel was switched: the segment is needed no more.
+    pub(super) fn segment_is_stored(&mut self, segment: u32, run: Arc<Run>) {
+        self.memtables.remove(&segment);
+        self.runs.push(run);
+    }
+
+    /// The extents of the channel after `after` in the runs that `merged` covers.
+    pub(super) fn next_extents(
+        &self,
+        after: Option<&[u8]>,
+        merged: RunName,
+    ) -> Option<(Box<[u8]>, Vec<Stored>)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        for (name, number) in self.numbers.range::<[u8], _>((start, Bound::Unbounded)) {
+            let channel = self.channels.get(number.0)?;
+            let covered = |stored: &&Stored| merged.covers(stored.run.name());
+            let extents: Vec<Stored> = channel.stored.iter().filter(covered).cloned().collect();
+            if !extents.is_empty() {
+                return Some((name.clone(), extents));
+            }
+        }
+        None
+    }
+
+    /// The channel's entries in the runs that the merged one covers are read from it from here on.
+    pub(super) fn switch_to_merged(&mut self, name: &[u8], merged: Stored) {
+        let covers = merged.run.name();
+        let number = self.number(name).expect("what was merged is indexed");
+        let stored = &mut self.channel(number).stored;
+        let covered = |stored: &Stored| covers.covers(stored.run.name());
+        let start = stored.iter().position(covered).expect("the merged extents are indexed");
+        let end = stored.iter().rposition(covered).map_or(start, |last| last + 1);
+        stored.splice(start..end, [merged]);
+    }
+
+    /// Every channel was switched: the runs that the merged one covers are needed no more.
+    pub(super) fn runs_are_merged(&mut self, merged: Arc<Run>) {
+        let covers = merged.name();
+        let covered = |run: &Arc<Run>| covers.covers(run.name());
+        let start = self.runs.iter().position(covered).expect("the merged runs are there");
+        let end = self.runs.iter().rposition(covered).map_or(start, |last| last + 1);
+        self.runs.splice(start..end, [merged]);
     }
 }

@@ -1,9 +1,12 @@
-//! The embedded store: one shard's log in checksummed segment files.
+//! The embedded store: one shard's log in checksummed files.
 //!
-//! A [`LogStore`] appends each batch as one record group with one write and one sync, keeps an
-//! index of it in memory, and reads pages of history from disk, each record's checksum verified.
-//! The node drives it through [`crate::Store`]; [`LogStore::open`] recovers what a predecessor
-//! left behind.
+//! A [`LogStore`] appends each batch as one record group to a **segment** with one write and one
+//! sync, and keeps the segment's groups in memory. A full segment is rewritten in the background
+//! as a **run**, in which each channel's entries lie together, and goes when its run is durable.
+//! Neighbouring runs of one level are merged into one of the next, channel by channel. So a page of
+//! history is one read, and opening the log reads the index of each run and the one or two
+//! segments that are in none. The node drives it through [`crate::Store`] and spawns
+//! [`LogStore::maintain`].
 //!
 //! # Invariants
 //!
@@ -15,12 +18,23 @@
 //!   store stays shut, its files untouched.
 //! - **No hope after a failure**: after a failed or abandoned write, sync, creation or truncation
 //!   every append is refused until the store is opened again.
+//! - **Runs replace, they never change**: a run is written under a name that counts for nothing,
+//!   synced, renamed, and the directory synced, before anything that it replaces is removed. If any
+//!   of it but the last step fails, nothing has happened and it is done again from the start.
+//! - **Commits don't wait for runs**, unless more full segments wait than
+//!   [`LogStoreOptions::segments_waiting_max`].
 //!
-//! # Format, version 1
+//! # The directory says what counts
+//!
+//! A segment is a file `shard-0000.log.00000007` (shard, segment number from 1), a run is a file
+//! `shard-0000.run.00000001-00000006`: it replaces segments 1 to 6 and all runs within. At opening,
+//! the widest runs must cover segments 1 to n without a gap, segments n + 1 and on must be there
+//! without a gap, and everything else is what a crash left and is removed. There is no manifest
+//! that could disagree with the files.
+//!
+//! # Format of segments, version 1
 //!
 //! All numbers are little endian. Checksums are CRC-32C.
-//!
-//! A segment is a file `shard-0000.log.00000001` (shard, segment number from 1):
 //!
 //! | bytes | segment header |
 //! |---|---|
@@ -55,18 +69,54 @@
 //! The content of a claim is its epoch (8). The others begin with workspace, channel, seq (8) and
 //! wall time (8); then a message has sender, nonce and body (length 4, text), a join has its user.
 //! A name or nonce is its length (1) and text.
+//!
+//! # Format of runs, version 1
+//!
+//! | bytes | run |
+//! |---|---|
+//! | 8 | `seri-run` |
+//! | … | for each channel, in the order of names: its records as they were in the log, by seq; and if they have more than one stride of 8 KiB, a block of marks for every 170 strides |
+//! | … | blocks of state: the records that are not messages once more, channel by channel |
+//! | … | blocks of nonces, sorted: key (16, big endian), seq (8), wall time (8) |
+//! | … | blocks of channels: name, first seq, count, offset and bytes of the records, latest wall time (8 each), count of marks (4) |
+//! | 8 | `seri-end`: the footer |
+//! | 4 each | format version, shard, first segment, last segment, level |
+//! | 8 each | epoch, length of the last segment, latest wall time, count of entries, count of nonces, end of the records, bytes of state, of nonces, of channels |
+//! | 4 | checksum of the footer before it |
+//!
+//! A mark is the seq and the offset at which a stride begins and the latest wall time up to its
+//! end. A block is a checksum (4), a length (4) and that many bytes; the checksum also covers the
+//! run, the kind of section and the offset, so a block that strayed does not verify. A record that
+//! strayed has another channel or seq than the one that is looked for.
 
+mod block;
+mod directory;
+mod extent;
+mod flush;
+mod footer;
 mod group;
 mod history;
 mod index;
+mod maintenance;
+mod merge;
+mod options;
+mod pace;
+mod page;
+mod peek;
 mod record;
 mod recovery;
+mod replay;
+mod restore;
+mod run;
+mod run_name;
+mod run_writer;
 mod segment;
 mod store;
 
 #[cfg(test)]
 mod tests;
 
+pub use options::LogStoreOptions;
 pub use recovery::RecoveryReport;
 pub use segment::SEGMENT_BYTES_MAX;
-pub use store::{LogStore, LogStoreOptions};
+pub use store::LogStore;

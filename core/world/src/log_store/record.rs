@@ -9,10 +9,10 @@ use seriatim_engine::ids::{
 use seriatim_engine::time::WallTime;
 
 /// Checksum, length and kind.
-const RECORD_HEADER_BYTES: usize = 9;
+pub(super) const RECORD_HEADER_BYTES: usize = 9;
 
-const KIND_CLAIM: u8 = 1;
-const KIND_MESSAGE: u8 = 2;
+pub(super) const KIND_CLAIM: u8 = 1;
+pub(super) const KIND_MESSAGE: u8 = 2;
 const KIND_JOINED: u8 = 3;
 
 /// What a group is made of.
@@ -25,7 +25,7 @@ pub(super) enum Record {
 /// What is wrong with some bytes.
 pub(super) type Flaw = &'static str;
 
-const TOO_SHORT: Flaw = "a record ends too early";
+pub(super) const TOO_SHORT: Flaw = "a record ends too early";
 
 /// Takes numbers and texts off the front of some bytes.
 pub(super) struct Reader<'a> {
@@ -51,13 +51,23 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.array().map(u8::from_le_bytes)
     }
 
-    fn text(&mut self, length: usize) -> Result<&'a str, Flaw> {
-        let (bytes, rest) = self.rest.split_at_checked(length).ok_or(TOO_SHORT)?;
+    pub(super) fn bytes(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (bytes, rest) = self.rest.split_at_checked(length)?;
         self.rest = rest;
+        Some(bytes)
+    }
+
+    /// What was not taken yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    fn text(&mut self, length: usize) -> Result<&'a str, Flaw> {
+        let bytes = self.bytes(length).ok_or(TOO_SHORT)?;
         std::str::from_utf8(bytes).map_err(|_| "a text is not UTF-8")
     }
 
@@ -101,15 +111,52 @@ pub(super) fn encode_claim(epoch: Epoch, buffer: &mut Vec<u8>) -> u32 {
 }
 
 /// Bytes of the body, which is what a page counts.
-pub(super) fn body_bytes(entry: &Entry) -> u32 {
+pub(super) fn body_bytes(entry: &Entry) -> usize {
     match &entry.content {
-        Content::Message { body, .. } => length_u32(body.len()),
+        Content::Message { body, .. } => body.len(),
         Content::Joined { .. } => 0,
     }
 }
 
+/// The channel's key from its name as records spell it.
+pub(super) fn decode_channel(name: &[u8]) -> Result<ChannelKey, Flaw> {
+    let mut reader = Reader::new(name);
+    let workspace = reader.name(WorkspaceId::new)?;
+    let channel = reader.name(ChannelId::new)?;
+    reader.end()?;
+    Ok(ChannelKey { workspace, channel })
+}
+
 /// Splits the first record, verified, off `bytes`. Gives it with its length.
 pub(super) fn decode(bytes: &[u8]) -> Result<(Record, u32), Flaw> {
+    let (kind, content, length) = verify(bytes)?;
+    let mut reader = Reader::new(content);
+    if kind == KIND_CLAIM {
+        let epoch = Epoch(reader.u64().ok_or(TOO_SHORT)?);
+        reader.end()?;
+        return Ok((Record::Claim { epoch }, length));
+    }
+    let workspace = reader.name(WorkspaceId::new)?;
+    let channel = ChannelKey { workspace, channel: reader.name(ChannelId::new)? };
+    let entry = decode_entry(kind, reader)?;
+    Ok((Record::Entry(ChannelEntry { channel, entry }), length))
+}
+
+/// The entry whose record `bytes` are, if it is one of the channel with this name.
+pub(super) fn decode_in(bytes: &[u8], channel: &[u8]) -> Result<Entry, Flaw> {
+    let (kind, content, length) = verify(bytes)?;
+    match content.strip_prefix(channel) {
+        Some(rest) if kind != KIND_CLAIM && length as usize == bytes.len() => {
+            decode_entry(kind, Reader::new(rest))
+        }
+        Some(_) | None => Err(ANOTHER_RECORD),
+    }
+}
+
+pub(super) const ANOTHER_RECORD: Flaw = "another record lies here than was written";
+
+/// The kind and content of the first record in `bytes`, and the record's length.
+fn verify(bytes: &[u8]) -> Result<(u8, &[u8], u32), Flaw> {
     let mut header = Reader::new(bytes);
     let checksum = header.u32().ok_or(TOO_SHORT)?;
     let content_length = header.u32().ok_or(TOO_SHORT)?;
@@ -123,18 +170,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Record, u32), Flaw> {
         return Err("a record's checksum does not match");
     }
     let content = bytes.get(RECORD_HEADER_BYTES..length).ok_or(TOO_SHORT)?;
-    let record = decode_content(kind, Reader::new(content))?;
-    Ok((record, length_u32(length)))
+    Ok((kind, content, u32::try_from(length).map_err(|_| TOO_SHORT)?))
 }
 
-fn decode_content(kind: u8, mut reader: Reader<'_>) -> Result<Record, Flaw> {
-    if kind == KIND_CLAIM {
-        let epoch = Epoch(reader.u64().ok_or(TOO_SHORT)?);
-        reader.end()?;
-        return Ok(Record::Claim { epoch });
-    }
-    let workspace = reader.name(WorkspaceId::new)?;
-    let channel = reader.name(ChannelId::new)?;
+/// What follows the channel in the content of an entry of this kind.
+fn decode_entry(kind: u8, mut reader: Reader<'_>) -> Result<Entry, Flaw> {
     let seq = SeqNo(reader.u64().ok_or(TOO_SHORT)?);
     let at = WallTime(reader.u64().ok_or(TOO_SHORT)?);
     let content = match kind {
@@ -149,8 +189,7 @@ fn decode_content(kind: u8, mut reader: Reader<'_>) -> Result<Record, Flaw> {
         _ => return Err("a record is of an unknown kind"),
     };
     reader.end()?;
-    let channel = ChannelKey { workspace, channel };
-    Ok(Record::Entry(ChannelEntry { channel, entry: Entry { seq, at, content } }))
+    Ok(Entry { seq, at, content })
 }
 
 fn encode(kind: u8, buffer: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) -> u32 {
@@ -230,6 +269,7 @@ mod tests {
             encode(kind, &mut bytes, |buffer| buffer.extend_from_slice(&content));
             drop(decode(&bytes));
             drop(decode(&content));
+            drop(decode_in(&bytes, &content));
         }
     }
 }

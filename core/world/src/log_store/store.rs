@@ -1,51 +1,52 @@
 //! Appends to the log and answers from it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use seriatim_engine::entry::{Batch, ChannelEntry, Content, Entry};
+use seriatim_engine::entry::{Batch, ChannelEntry, Entry};
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::STORE_BATCH_MAX;
 use seriatim_engine::time::WallTime;
+use tokio::sync::Notify;
 
 use super::group::{Place, encode_claim, encode_entries};
-use super::history::{spans, visit_entries};
-use super::index::{Index, Location};
+use super::index::{ChannelNumber, Index, Sealed};
+use super::options::LogStoreOptions;
+use super::peek::put_channel;
 use super::recovery::{RecoveredLog, RecoveryReport, recover};
-use super::segment::{SEGMENT_BYTES_MAX, SEGMENT_HEADER_BYTES, create, failed, file_name};
+use super::run_name::RunName;
+use super::segment::{SEGMENT_HEADER_BYTES, create, failed, file_name};
 use crate::store::Recovered;
 use crate::{BoxFuture, Disk, DiskFile, Store, StoreError};
 
-/// How a [`LogStore`] lays out its files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogStoreOptions {
-    /// A segment of so many bytes takes no further group. At most [`SEGMENT_BYTES_MAX`], above
-    /// which it counts as that. It may change from one opening to the next.
-    pub segment_bytes: u32,
-}
-
-impl Default for LogStoreOptions {
-    fn default() -> Self {
-        Self { segment_bytes: 64 << 20 }
-    }
-}
-
 /// One shard's log on a [`Disk`]. Only one may be open for a shard at a time.
 pub struct LogStore {
-    disk: Arc<dyn Disk>,
-    shard: ShardId,
-    segment_bytes: u32,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) shard: ShardId,
+    pub(super) options: LogStoreOptions,
     /// Held for a whole commit, so commits go one after the other.
     writer: tokio::sync::Mutex<Writer>,
     /// Never held across an await: readers don't wait for a commit.
     index: Mutex<Index>,
+    /// Runs that can't be merged because a part of them can't be read.
+    damaged: Mutex<BTreeSet<RunName>>,
+    pub(super) segment_full: Notify,
+    pub(super) runs_changed: Notify,
+    /// Fewer full segments wait, or there is no hope that they will.
+    pub(super) room: Notify,
+    pub(super) flush_fails: AtomicBool,
+    /// The background work met what only opening the store again can clear up.
+    pub(super) given_up: AtomicBool,
 }
 
 struct Writer {
     epoch: Epoch,
     /// The segment that takes the next group, unless it is full.
     active: Option<Active>,
+    /// The newest segment there was, in a run by now or not, and its length.
+    last: (u32, u32),
     /// A commit began and did not succeed: it failed, or its future was dropped. Nobody knows what
     /// of it is durable, so nothing may follow it.
     in_doubt: bool,
@@ -55,6 +56,14 @@ struct Active {
     number: u32,
     file: Arc<dyn DiskFile>,
     end: u32,
+}
+
+/// A group that is durable.
+struct Committed {
+    segment: u32,
+    bytes: Bytes,
+    /// Where in the group each record begins.
+    starts: Vec<u32>,
 }
 
 impl LogStore {
@@ -68,39 +77,27 @@ impl LogStore {
         shard: ShardId,
         options: LogStoreOptions,
     ) -> Result<(Self, RecoveryReport), StoreError> {
-        let RecoveredLog { index, epoch, last, report } = recover(&*disk, shard).await?;
-        let active = last.and_then(|number| index.segment(number)).map(|segment| Active {
-            number: segment.number,
-            file: Arc::clone(&segment.file),
-            end: segment.end,
-        });
+        let RecoveredLog { index, epoch, last, active, report } = recover(&*disk, shard).await?;
+        let active = active.map(|file| Active { number: last.0, file, end: last.1 });
         let store = Self {
             disk,
             shard,
-            segment_bytes: options.segment_bytes.min(SEGMENT_BYTES_MAX),
-            writer: tokio::sync::Mutex::new(Writer { epoch, active, in_doubt: false }),
+            options,
+            writer: tokio::sync::Mutex::new(Writer { epoch, active, last, in_doubt: false }),
             index: Mutex::new(index),
+            damaged: Mutex::default(),
+            segment_full: Notify::new(),
+            runs_changed: Notify::new(),
+            room: Notify::new(),
+            flush_fails: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
         };
         Ok((store, report))
     }
 
-    /// Every durable entry of the shard, in the order in which they were appended, read from disk
-    /// and verified. For audits: it holds all of them in memory.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] and [`StoreError::Failed`].
-    pub async fn entries(&self) -> Result<Vec<ChannelEntry>, StoreError> {
-        let segments = self.index().segments_since(WallTime(0));
-        let mut entries = Vec::new();
-        for segment in segments {
-            visit_entries(&segment, self.shard, |entry| entries.push(entry)).await?;
-        }
-        Ok(entries)
-    }
-
     async fn claim_epoch(&self) -> Result<Epoch, StoreError> {
         let mut writer = self.writer.lock().await;
-        writer.check()?;
+        self.prepare(&writer).await?;
         let epoch = Epoch(writer.epoch.0 + 1);
         let encode = |place, offset| (encode_claim(epoch, place, offset), Vec::new());
         self.commit(&mut writer, encode).await?;
@@ -116,127 +113,131 @@ impl LogStore {
             "a batch has more than {STORE_BATCH_MAX} entries"
         );
         let mut writer = self.writer.lock().await;
-        writer.check()?;
+        self.prepare(&writer).await?;
         if epoch < writer.epoch {
             return Err(StoreError::Fenced { shard, ours: epoch, newest: writer.epoch });
         }
         assert!(epoch == writer.epoch, "epoch {epoch} was never claimed");
-        self.check_order(&entries);
         if entries.is_empty() {
             return Ok(());
         }
+        // From here on the positions are taken: if the commit fails, the store is in doubt.
+        let numbers = self.assign(&entries);
         let encode = |place, offset| encode_entries(&entries, epoch, place, offset);
-        let locations = self.commit(&mut writer, encode).await?;
+        let committed = self.commit(&mut writer, encode).await?;
+        let Committed { segment, bytes, starts } = committed;
         let mut index = self.index();
-        for (entry, location) in entries.iter().zip(locations) {
-            index.add(entry, location).expect("the order was checked before the write");
+        let chunk = index.add_chunk(segment, bytes);
+        for ((entry, number), start) in entries.iter().zip(numbers).zip(starts) {
+            index.add(number, segment, (chunk, start), entry.entry.at);
         }
         Ok(())
+    }
+
+    /// Within a channel, the entries of a batch must follow each other and the log.
+    fn assign(&self, entries: &[ChannelEntry]) -> Vec<ChannelNumber> {
+        let mut index = self.index();
+        let mut name = Vec::new();
+        let mut numbers = Vec::with_capacity(entries.len());
+        for ChannelEntry { channel, entry } in entries {
+            name.clear();
+            put_channel(channel, &mut name);
+            match index.assign(&name, entry.seq) {
+                Ok(number) => numbers.push(number),
+                Err(newest) => panic!("{channel} goes from {newest} to {}", entry.seq),
+            }
+        }
+        numbers
+    }
+
+    /// Makes sure that something may be committed, and that there is room in memory for it.
+    async fn prepare(&self, writer: &Writer) -> Result<(), StoreError> {
+        loop {
+            let has_room = self.room.notified();
+            if writer.in_doubt || self.given_up.load(Ordering::Relaxed) {
+                return Err(StoreError::Poisoned);
+            }
+            let full = writer.active.as_ref().is_some_and(|active| self.is_full(active));
+            if !full || self.index().waiting_count() < self.options.segments_waiting_max {
+                return Ok(());
+            }
+            if self.flush_fails.load(Ordering::Relaxed) {
+                let why = "too many full segments wait, and the newest attempt failed";
+                let source = std::io::Error::other(why);
+                let action = "rewrite a full segment".to_owned();
+                return Err(StoreError::Failed { action, source });
+            }
+            has_room.await;
+        }
+    }
+
+    fn is_full(&self, active: &Active) -> bool {
+        active.end >= self.options.segment_bytes()
     }
 
     /// Writes one group and makes it durable. Until that has succeeded, the store is in doubt.
     async fn commit(
         &self,
         writer: &mut Writer,
-        encode: impl FnOnce(Place, u32) -> (Vec<u8>, Vec<Location>),
-    ) -> Result<Vec<Location>, StoreError> {
+        encode: impl FnOnce(Place, u32) -> (Vec<u8>, Vec<u32>),
+    ) -> Result<Committed, StoreError> {
         writer.in_doubt = true;
-        let active = self.active(&mut writer.active).await?;
-        let place = Place { shard: self.shard, segment: active.number };
-        let (group, locations) = encode(place, active.end);
-        let end = active.end + u32::try_from(group.len()).expect("groups have a limit");
-        let written = active.file.write_at(u64::from(active.end), Bytes::from(group)).await;
+        self.make_active(writer).await?;
+        let active = writer.active.as_mut().expect("there is an active segment");
+        let segment = active.number;
+        let place = Place { shard: self.shard, segment };
+        let (group, starts) = encode(place, active.end);
+        let bytes = Bytes::from(group);
+        let end = active.end + u32::try_from(bytes.len()).expect("groups have a limit");
+        let written = active.file.write_at(u64::from(active.end), bytes.clone()).await;
         written.map_err(|error| failed("write", &file_name(place), error))?;
         let synced = active.file.sync().await;
         synced.map_err(|error| failed("sync", &file_name(place), error))?;
         active.end = end;
-        self.index().extend_segment(active.number, end);
+        writer.last = (segment, end);
         writer.in_doubt = false;
-        Ok(locations)
+        Ok(Committed { segment, bytes, starts })
     }
 
-    /// The segment for the next group: a new one if there is none with room.
-    async fn active<'a>(
-        &self,
-        active: &'a mut Option<Active>,
-    ) -> Result<&'a mut Active, StoreError> {
-        let full = active.take_if(|active| active.end >= self.segment_bytes);
-        if active.is_none() {
-            let (number, length_before) = full.map_or((1, 0), |full| (full.number + 1, full.end));
-            let place = Place { shard: self.shard, segment: number };
-            let file = create(&*self.disk, place, length_before).await?;
-            self.index().add_segment(number, Arc::clone(&file), SEGMENT_HEADER_BYTES);
-            *active = Some(Active { number, file, end: SEGMENT_HEADER_BYTES });
+    /// Sees to a segment with room for the next group.
+    async fn make_active(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        let full = writer.active.take_if(|active| self.is_full(active));
+        if writer.active.is_some() {
+            return Ok(());
         }
-        Ok(active.as_mut().expect("it was there or was created"))
-    }
-
-    /// Within a channel, the entries of a batch must follow each other and the log.
-    fn check_order(&self, entries: &[ChannelEntry]) {
-        let index = self.index();
-        let mut heads: BTreeMap<&ChannelKey, SeqNo> = BTreeMap::new();
-        for ChannelEntry { channel, entry } in entries {
-            let head = heads.entry(channel).or_insert_with(|| index.head(channel));
-            assert!(entry.seq == head.next(), "{channel} goes from {head} to {}", entry.seq);
-            *head = entry.seq;
+        let (last, length_before) = writer.last;
+        let number = last + 1;
+        let place = Place { shard: self.shard, segment: number };
+        let file = create(&*self.disk, place, length_before).await?;
+        writer.active = Some(Active { number, file, end: SEGMENT_HEADER_BYTES });
+        let mut index = self.index();
+        index.add_segment(number);
+        if let Some(Active { number: segment, end: length, .. }) = full {
+            index.seal(Sealed { segment, epoch: writer.epoch, length });
+            self.segment_full.notify_one();
         }
+        Ok(())
     }
 
     async fn recovered(&self, nonces_since: WallTime) -> Result<Recovered, StoreError> {
         // Held to the end, so that heads and nonces are of the same moment.
         let writer = self.writer.lock().await;
-        writer.check()?;
-        let (mut recovered, segments) = {
-            let index = self.index();
-            (index.recovered(), index.segments_since(nonces_since))
-        };
-        for segment in segments {
-            visit_entries(&segment, self.shard, |ChannelEntry { channel, entry }| {
-                let Entry { seq, at, content } = entry;
-                match content {
-                    Content::Message { sender, nonce, .. } if at >= nonces_since => {
-                        let channel = recovered.channels.entry(channel).or_default();
-                        channel.nonces.push((sender, nonce, seq, at));
-                    }
-                    Content::Message { .. } | Content::Joined { .. } => {}
-                }
-            })
-            .await?;
+        if writer.in_doubt || self.given_up.load(Ordering::Relaxed) {
+            return Err(StoreError::Poisoned);
         }
-        Ok(recovered)
+        self.restore(nonces_since).await
     }
 
-    async fn page(
-        &self,
-        channel: &ChannelKey,
-        after: SeqNo,
-        entries_max: usize,
-        bytes_max: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let spans = {
-            let index = self.index();
-            spans(&index, self.shard, &index.page(channel, after, entries_max, bytes_max))
-        };
-        let mut next = SeqNo(after.0.saturating_add(1));
-        let mut entries = Vec::new();
-        for span in spans {
-            span.read(channel, &mut next, &mut entries).await?;
-        }
-        Ok(entries)
-    }
-
-    fn index(&self) -> MutexGuard<'_, Index> {
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn damaged(&self) -> MutexGuard<'_, BTreeSet<RunName>> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_shard(&self, shard: ShardId) {
         assert!(shard == self.shard, "shard {shard} was sent to the store of shard {}", self.shard);
-    }
-}
-
-impl Writer {
-    fn check(&self) -> Result<(), StoreError> {
-        if self.in_doubt { Err(StoreError::Poisoned) } else { Ok(()) }
     }
 }
 

@@ -1,11 +1,14 @@
 //! What a crash or bit rot leaves is recovered exactly, or refused.
 
 use proptest::collection::vec;
-use seriatim_engine::entry::{Batch, ChannelEntry};
+use seriatim_engine::entry::{Batch, ChannelEntry, Content};
+use seriatim_engine::nonces::NonceKey;
+use seriatim_engine::time::WallTime;
 
 use super::memory_disk::MemoryDisk;
 use super::sample::{
-    SHARD, append, entries, message, open, open_rolling, poll_once, run, three_batches, try_open,
+    SHARD, append, by_channel, entries, message, open, open_rolling, options, poll_once, run,
+    three_batches, tidy, try_open,
 };
 use crate::log_store::{LogStore, RecoveryReport};
 use crate::{Store as _, StoreError};
@@ -49,6 +52,7 @@ fn every_truncation_reopens_with_exactly_the_whole_groups_before_it() {
         assert_eq!(report.truncated_bytes, (length - kept) as u64, "length {length}");
         // The first group is the claim.
         let expected: Vec<_> = batches.iter().take(whole.max(1) - 1).flatten().cloned().collect();
+        let expected = by_channel(&expected);
         assert_eq!(entries(&store), expected, "length {length}");
         // It goes on, and the cut is final.
         run(store.claim(SHARD)).unwrap();
@@ -79,7 +83,7 @@ fn every_flipped_byte_is_reported_or_costs_the_last_group_only() {
             } else {
                 let (store, report) = opened.unwrap();
                 assert_eq!(report.truncated_bytes, (content.len() - last_start) as u64);
-                assert_eq!(entries(&store), batches[..2].concat(), "byte {byte}");
+                assert_eq!(entries(&store), by_channel(&batches[..2].concat()), "byte {byte}");
             }
         }
     }
@@ -179,9 +183,9 @@ fn from_list(list: &[bool]) -> impl FnMut() -> bool {
     move || decisions.next().unwrap_or_default()
 }
 
-/// Appends batches of the given sizes to `log` until the disk halts. Gives the log as it was
-/// acknowledged, and the batch that was not.
-fn append_until_halt(
+/// Appends batches of the given sizes to `log`, and at size 0 rewrites and merges what is due,
+/// until the disk halts. Gives the log as it was acknowledged, and the batch that was not.
+fn work_until_halt(
     store: &LogStore,
     log: &[ChannelEntry],
     sizes: &[usize],
@@ -190,6 +194,16 @@ fn append_until_halt(
     let Some(epoch) = poll_once(store.claim(SHARD)) else { return (acknowledged, Vec::new()) };
     let epoch = epoch.unwrap();
     for size in sizes {
+        if *size == 0 {
+            match poll_once(store.tidy()) {
+                Some(result) => result.unwrap(),
+                None => return (acknowledged, Vec::new()),
+            }
+            if let Some(found) = poll_once(store.entries()) {
+                assert_eq!(found.unwrap(), acknowledged);
+            }
+            continue;
+        }
         let next = acknowledged.len() as u64 + 1;
         let batch: Vec<_> =
             (next..).take(*size).map(|seq| message("c", seq, &"x".repeat(40))).collect();
@@ -202,6 +216,57 @@ fn append_until_halt(
     (acknowledged, Vec::new())
 }
 
+/// All of the log and nothing else is there and remembered.
+fn assert_whole(store: &LogStore, log: &[ChannelEntry]) {
+    assert_eq!(entries(store), log);
+    let recovered = run(store.recover(SHARD, WallTime(0))).unwrap();
+    assert_eq!(recovered.nonces.count(), log.len());
+    for entry in log {
+        let Content::Message { sender, nonce, .. } = &entry.entry.content else { continue };
+        let found = recovered.nonces.find(NonceKey::new(&entry.channel, sender, nonce));
+        assert_eq!(found, Some((entry.entry.seq, entry.entry.at)));
+    }
+}
+
+#[test]
+fn power_loss_at_any_operation_of_a_flush_or_a_merge_loses_nothing() {
+    for keeps in [&[false][..], &[true], &[true, false], &[false, true, true]] {
+        let mut halted = 0;
+        for halt in 0.. {
+            let disk = MemoryDisk::default();
+            let (store, epoch) = open_rolling(&disk);
+            let mut log = Vec::new();
+            for seq in 1..=9 {
+                let entry = message("c", seq, &"x".repeat(90));
+                append(&store, epoch, std::slice::from_ref(&entry)).unwrap();
+                log.push(entry);
+            }
+            disk.halt_after(halt);
+            let done = poll_once(store.tidy()).is_some();
+            drop(store);
+
+            let disk = disk.lose_power(from_list(keeps));
+            let (store, _) = try_open(&disk, 200).unwrap();
+            assert_whole(&store, &log);
+            // It goes on where it stopped, and nothing needless is left.
+            tidy(&store);
+            let (again, report) = try_open(&disk.lose_power(|| false), 200).unwrap();
+            assert_whole(&again, &log);
+            assert_eq!(
+                disk.names().len() as u64,
+                report.runs + report.segments,
+                "{:?}",
+                disk.names()
+            );
+            if done {
+                break;
+            }
+            halted += 1;
+        }
+        assert!(halted > 40, "a flush and a merge have more than {halted} operations");
+    }
+}
+
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig {
         cases: 2_000,
@@ -211,31 +276,31 @@ proptest::proptest! {
 
     #[test]
     fn power_loss_keeps_what_was_acknowledged_and_the_rest_whole_or_not_at_all(
-        sizes in vec(1_usize..5, 1..8),
+        sizes in vec(0_usize..5, 1..12),
         segment_bytes in 1_u32..1_500,
-        halts in vec((0_usize..30, vec(proptest::bool::ANY, 1..40)), 1..4),
-        recovery_halts in vec((0_usize..6, vec(proptest::bool::ANY, 1..40)), 0..3),
+        halts in vec((0_usize..60, vec(proptest::bool::ANY, 1..40)), 1..4),
+        recovery_halts in vec((0_usize..9, vec(proptest::bool::ANY, 1..40)), 0..3),
     ) {
         let mut disk = MemoryDisk::default();
         let mut log: Vec<ChannelEntry> = Vec::new();
         for (halt, keep) in &halts {
             let (store, _) = try_open(&disk, segment_bytes).unwrap();
-            assert_eq!(entries(&store), log);
+            assert_whole(&store, &log);
             disk.halt_after(*halt);
-            let (acknowledged, in_flight) = append_until_halt(&store, &log, &sizes);
+            let (acknowledged, in_flight) = work_until_halt(&store, &log, &sizes);
             drop(store);
             disk = disk.lose_power(from_list(keep));
             for (halt, keep) in &recovery_halts {
                 disk.halt_after(*halt);
-                let options = crate::log_store::LogStoreOptions { segment_bytes };
                 let shared = std::sync::Arc::new(disk.clone());
-                drop(poll_once(LogStore::open(shared, SHARD, options)));
+                drop(poll_once(LogStore::open(shared, SHARD, options(segment_bytes))));
                 disk = disk.lose_power(from_list(keep));
             }
             let (store, _) = try_open(&disk, segment_bytes).unwrap();
             log = entries(&store);
             let whole = [&acknowledged[..], &in_flight].concat();
             assert!(log == acknowledged || log == whole, "{log:?}\nafter {acknowledged:?}");
+            assert_whole(&store, &log);
             // What was reported once stays, even if the power goes before the next append.
             disk = disk.lose_power(|| false);
         }

@@ -1,12 +1,13 @@
 //! What was reported stays, over reopening, rolling and power losses.
 
-use seriatim_engine::ids::{Epoch, SeqNo};
+use seriatim_engine::ids::{Epoch, Nonce, SeqNo, UserId};
+use seriatim_engine::nonces::NonceKey;
 use seriatim_engine::time::WallTime;
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{
-    SHARD, append, channel, entries, joined, message, open, open_rolling, run, three_batches,
-    try_open,
+    SHARD, append, by_channel, channel, entries, joined, message, open, open_rolling, run,
+    three_batches, tidy, try_open,
 };
 use crate::log_store::RecoveryReport;
 use crate::{Store as _, StoreError};
@@ -18,8 +19,9 @@ fn appended_batches_survive_a_power_loss() {
 
     let (store, report) = open(&disk.lose_power(|| false));
 
-    assert_eq!(entries(&store), batches.concat());
+    assert_eq!(entries(&store), by_channel(&batches.concat()));
     let expected = RecoveryReport {
+        runs: 0,
         segments: 1,
         groups: 4,
         entries: 5,
@@ -76,7 +78,7 @@ fn failed_recovery_can_be_tried_again() {
 
         assert!(matches!(failed, StoreError::Failed { .. }), "{operation:?}: {failed}");
         let (store, _) = open(&disk.lose_power(|| false));
-        assert_eq!(entries(&store), batches.concat(), "{operation:?}");
+        assert_eq!(entries(&store), by_channel(&batches.concat()), "{operation:?}");
     }
 }
 
@@ -93,28 +95,35 @@ fn failed_truncation_can_be_tried_again() {
     let failed = try_open(&disk, 200).err().unwrap();
 
     assert!(matches!(failed, StoreError::Failed { .. }), "{failed}");
-    assert_eq!(entries(&open(&disk).0), batches[..2].concat());
+    assert_eq!(entries(&open(&disk).0), by_channel(&batches[..2].concat()));
 }
 
 #[test]
-fn recovered_nonces_are_those_of_the_window_across_segments() {
+fn recovered_state_is_the_same_from_segments_and_from_runs() {
     let disk = MemoryDisk::default();
     let (store, epoch) = open_rolling(&disk);
     for seq in 1..=6 {
         let batch = [message("c", seq, "hello"), joined("d", seq, &format!("user-{}", seq % 2))];
         append(&store, epoch, &batch).unwrap();
     }
+    let merged = disk.copy();
+    let (merged_store, _) = try_open(&merged, 200).unwrap();
+    tidy(&merged_store);
+    assert!(merged.names().iter().any(|name| name.contains(".run.")), "{:?}", merged.names());
 
-    for store in [&store, &try_open(&disk, 200).unwrap().0] {
+    for store in [&store, &try_open(&disk, 200).unwrap().0, &merged_store, &open(&merged).0] {
         let recovered = run(store.recover(SHARD, WallTime(1004))).unwrap();
 
-        let nonces = &recovered.channels[&channel("c")].nonces;
-        let seqs: Vec<u64> = nonces.iter().map(|(_, _, seq, _)| seq.0).collect();
-        assert_eq!(seqs, [4, 5, 6]);
+        assert_eq!(recovered.nonces.count(), 3);
+        for seq in 4..=6 {
+            let (ada, nonce) =
+                (UserId::new("ada").unwrap(), Nonce::new(&format!("n{seq}")).unwrap());
+            let found = recovered.nonces.find(NonceKey::new(&channel("c"), &ada, &nonce));
+            assert_eq!(found, Some((SeqNo(seq), WallTime(1000 + seq))));
+        }
         let joins = &recovered.channels[&channel("d")];
         let members: Vec<_> = joins.members.iter().map(|(u, seq)| (u.as_str(), seq.0)).collect();
         assert_eq!(members, [("user-0", 2), ("user-1", 1)]);
-        assert_eq!(joins.nonces, []);
         assert_eq!(joins.head, SeqNo(6));
     }
 }

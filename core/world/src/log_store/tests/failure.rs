@@ -6,8 +6,8 @@ use seriatim_engine::time::WallTime;
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{
-    SHARD, append, channel, entries, message, open, open_rolling, poll_once, run, three_batches,
-    try_open,
+    SHARD, append, by_channel, channel, entries, message, open, open_rolling, poll_once, run,
+    three_batches, try_open,
 };
 use crate::log_store::LogStore;
 use crate::{Store as _, StoreError};
@@ -23,7 +23,7 @@ fn assert_poisoned(store: &LogStore, epoch: Epoch) {
 fn failed_write_or_sync_poisons_the_store_until_it_is_opened_again() {
     for operation in [Operation::Write, Operation::Sync] {
         let disk = MemoryDisk::default();
-        let batches = three_batches(&disk).concat();
+        let batches = by_channel(&three_batches(&disk).concat());
         let (store, _) = open(&disk);
         let epoch = run(store.claim(SHARD)).unwrap();
 
@@ -46,7 +46,7 @@ fn failure_of_a_new_segment_poisons_the_store_and_leaves_no_trace() {
         [Operation::Create, Operation::Write, Operation::Sync, Operation::SyncDirectory]
     {
         let disk = MemoryDisk::default();
-        let batches = three_batches(&disk).concat();
+        let batches = by_channel(&three_batches(&disk).concat());
         let (store, _) = try_open(&disk, 1).unwrap();
 
         disk.fail(operation);

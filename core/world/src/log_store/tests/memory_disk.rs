@@ -32,6 +32,8 @@ struct State {
     failing: Option<Operation>,
     /// The next operations succeed, then every one hangs.
     left: Option<usize>,
+    /// How often was read, and how many bytes.
+    reads: (usize, usize),
 }
 
 #[derive(Default, Clone)]
@@ -87,6 +89,11 @@ impl MemoryDisk {
         self.state().left = Some(operations);
     }
 
+    /// How often was read so far, and how many bytes.
+    pub(super) fn count_reads(&self) -> (usize, usize) {
+        self.state().reads
+    }
+
     /// New operations succeed again; those that hang go on hanging.
     pub(super) fn resume(&self) {
         self.state().left = None;
@@ -119,6 +126,7 @@ impl MemoryDisk {
             names,
             failing: None,
             left: None,
+            reads: (0, 0),
         })))
     }
 
@@ -288,7 +296,9 @@ impl DiskFile for MemoryFile {
             let cached = &state.files[self.index].cached;
             let from = cached.len().min(usize::try_from(offset).unwrap());
             let end = cached.len().min(from + length);
-            Ok(Bytes::copy_from_slice(&cached[from..end]))
+            let bytes = Bytes::copy_from_slice(&cached[from..end]);
+            state.reads = (state.reads.0 + 1, state.reads.1 + bytes.len());
+            Ok(bytes)
         };
         Box::pin(self.disk.perform(Some(Operation::Read), read))
     }

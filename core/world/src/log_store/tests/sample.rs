@@ -53,7 +53,23 @@ pub(super) fn try_open(
     disk: &MemoryDisk,
     segment_bytes: u32,
 ) -> Result<(LogStore, RecoveryReport), StoreError> {
-    run(LogStore::open(Arc::new(disk.clone()), SHARD, LogStoreOptions { segment_bytes }))
+    run(LogStore::open(Arc::new(disk.clone()), SHARD, options(segment_bytes)))
+}
+
+/// Segments of this size, of which any number may wait; two runs make one of the next level.
+pub(super) fn options(segment_bytes: u32) -> LogStoreOptions {
+    LogStoreOptions {
+        segment_bytes,
+        segments_waiting_max: usize::MAX,
+        merge_runs: 2,
+        level_max: 3,
+        ..LogStoreOptions::default()
+    }
+}
+
+/// Rewrites and merges all that is due.
+pub(super) fn tidy(store: &LogStore) {
+    run(store.tidy()).unwrap();
 }
 
 /// A store with segments far larger than any test.
@@ -76,7 +92,14 @@ pub(super) fn append(
     run(store.append(Batch { shard: SHARD, epoch, entries: entries.to_vec() }))
 }
 
-/// The log's whole content, which must be readable.
+/// Channel by channel, each in the order of the log: as an audit gives it.
+pub(super) fn by_channel(log: &[ChannelEntry]) -> Vec<ChannelEntry> {
+    let mut entries = log.to_vec();
+    entries.sort_by(|one, two| one.channel.cmp(&two.channel));
+    entries
+}
+
+/// The log's whole content, channel by channel, which must be readable.
 pub(super) fn entries(store: &LogStore) -> Vec<ChannelEntry> {
     run(store.entries()).unwrap()
 }

@@ -1,0 +1,109 @@
+//! Rewrites a full segment as a run.
+//!
+//! The entries come from memory, where they have been since they were appended or replayed. The
+//! segment's file goes once the run is durable under its name; a crash in between leaves both, and
+//! recovery drops the segment.
+
+use seriatim_engine::time::WallTime;
+
+use super::extent::{Extent, Stored};
+use super::group::Place;
+use super::history::in_memory;
+use super::index::{Sealed, SegmentCursor};
+use super::maintenance::{SWITCHED_AT_ONCE, Setback};
+use super::pace::Pace;
+use super::peek::peek;
+use super::record::Flaw;
+use super::run_name::{Job, RunName};
+use super::run_writer::{RunFacts, RunWriter, StoredNonce};
+use super::segment;
+use super::store::LogStore;
+
+/// Nonces are sorted in so many parts, so that no sort takes long.
+pub(super) const NONCE_PARTS: u32 = 256;
+
+/// Nonces by their first byte: what sorting them in parts needs.
+pub(super) fn part_of(nonce: &StoredNonce) -> usize {
+    const SHIFT: u32 = u128::BITS - NONCE_PARTS.trailing_zeros();
+    usize::try_from(nonce.key.0 >> SHIFT).expect("eight bits fit")
+}
+
+impl LogStore {
+    /// Rewrites the oldest full segment. Gives whether there was one.
+    pub(super) async fn flush_oldest(
+        &self,
+        nonces_since: WallTime,
+        mut pace: Pace,
+    ) -> Result<bool, Setback> {
+        let Some(sealed) = self.index().oldest_waiting() else { return Ok(false) };
+        let Sealed { segment, epoch, length } = sealed;
+        let name = RunName { shard: self.shard, first: segment, last: segment };
+        let begun = RunWriter::begin(&*self.disk, name, Job::Flush, pace.clone()).await;
+        let mut run = begun.map_err(Setback::Retry)?;
+        let mut nonces: Vec<Vec<StoredNonce>> = vec![Vec::new(); NONCE_PARTS as usize];
+        let mut cursor = SegmentCursor::default();
+        while self.fill(segment, &mut cursor, nonces_since, &mut run, &mut nonces)? {
+            run.drain().await.map_err(Setback::Retry)?;
+        }
+        run.end_records();
+        for part in &mut nonces {
+            part.sort_unstable();
+            part.iter().for_each(|nonce| run.push_nonce(nonce));
+            if run.is_full() {
+                run.drain().await.map_err(Setback::Retry)?;
+            }
+        }
+        let facts = RunFacts { level: 0, epoch, segment_length: u64::from(length) };
+        let (run, extents) = run.finish(&*self.disk, facts).await?;
+        let switch = |(name, extent): &(Box<[u8]>, Extent)| {
+            let stored = Stored { run: run.clone(), extent: *extent };
+            self.index().switch_to_run(name, segment, stored);
+        };
+        for extents in extents.chunks(SWITCHED_AT_ONCE) {
+            extents.iter().for_each(switch);
+            pace.pause().await;
+        }
+        self.index().segment_is_stored(segment, run);
+        self.room.notify_waiters();
+        let file = segment::file_name(Place { shard: self.shard, segment });
+        self.remove_needless(&file).await;
+        Ok(true)
+    }
+
+    /// Gives a chunk of the segment's records to the run. Gives whether there may be more.
+    fn fill(
+        &self,
+        segment: u32,
+        cursor: &mut SegmentCursor,
+        nonces_since: WallTime,
+        run: &mut RunWriter,
+        nonces: &mut [Vec<StoredNonce>],
+    ) -> Result<bool, Setback> {
+        let mut flaw = None;
+        let more = self.index().visit_segment(segment, cursor, |record| {
+            flaw = add_record(record, nonces_since, run, nonces).err();
+            flaw.is_some() || run.is_full()
+        });
+        match flaw {
+            Some(flaw) => Err(Setback::Fatal(in_memory(flaw))),
+            None => Ok(more),
+        }
+    }
+}
+
+fn add_record(
+    record: &[u8],
+    nonces_since: WallTime,
+    run: &mut RunWriter,
+    nonces: &mut [Vec<StoredNonce>],
+) -> Result<(), Flaw> {
+    let record = peek(record)?;
+    run.push(&record);
+    if record.at >= nonces_since
+        && let Some(key) = record.nonce()?
+    {
+        let nonce = StoredNonce { key, seq: record.seq, at: record.at };
+        nonces.get_mut(part_of(&nonce)).expect("every nonce has a part").push(nonce);
+    }
+    Ok(())
+}

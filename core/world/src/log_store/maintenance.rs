@@ -1,0 +1,134 @@
+//! The work in the background: full segments become runs, runs are merged.
+//!
+//! Nothing of it is in a commit's way. What fails is tried again, as nothing was changed; only when
+//! nobody knows what is durable, the store is given up and must be opened again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use seriatim_engine::time::WallTime;
+
+use super::pace::Pace;
+use super::run_name::RunName;
+use super::run_writer::FinishError;
+use super::store::LogStore;
+use crate::{Clock, StoreError, clock};
+
+/// How long failed work waits before it is tried again: a full disk stays full for a while.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// Channels that are switched from one source to another before others get their turn.
+pub(super) const SWITCHED_AT_ONCE: usize = 256;
+
+/// Why background work was not done.
+#[derive(Debug)]
+pub(super) enum Setback {
+    /// Nothing has changed; it may work another time.
+    Retry(StoreError),
+    /// A run can't be read, and stays as it is.
+    Damaged(RunName, StoreError),
+    /// Nobody knows what a power loss would leave.
+    Fatal(StoreError),
+}
+
+impl From<FinishError> for Setback {
+    fn from(error: FinishError) -> Self {
+        match error {
+            FinishError::Unnamed(error) => Self::Retry(error),
+            FinishError::Named(error) => Self::Fatal(error),
+        }
+    }
+}
+
+impl LogStore {
+    /// Does the work in the background as it comes up. Returns when the store is given up.
+    pub async fn maintain(&self, clock: Arc<dyn Clock>) -> StoreError {
+        tokio::select! {
+            biased;
+            error = self.keep_flushing(&clock) => error,
+            error = self.keep_merging(&clock) => error,
+        }
+    }
+
+    /// Does all the work that is due, as fast as it can.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] and [`StoreError::Corrupt`]; then some may be left.
+    pub async fn tidy(&self) -> Result<(), StoreError> {
+        loop {
+            let done = match self.flush_oldest(WallTime(0), Pace::default()).await {
+                Ok(false) => self.merge_due_runs(WallTime(0), Pace::default()).await,
+                done => done,
+            };
+            match done {
+                Ok(true) => {}
+                Ok(false) => return Ok(()),
+                Err(Setback::Retry(error) | Setback::Damaged(_, error)) => return Err(error),
+                Err(Setback::Fatal(error)) => {
+                    self.give_up();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    async fn keep_flushing(&self, clock: &Arc<dyn Clock>) -> StoreError {
+        loop {
+            let done = self.flush_oldest(self.nonces_since(clock), Pace::full(clock)).await;
+            self.flush_fails.store(done.is_err(), Ordering::Relaxed);
+            match done {
+                Ok(true) => self.runs_changed.notify_one(),
+                Ok(false) => self.segment_full.notified().await,
+                Err(Setback::Fatal(error)) => {
+                    self.give_up();
+                    return error;
+                }
+                Err(Setback::Retry(error) | Setback::Damaged(_, error)) => {
+                    tracing::warn!(shard = self.shard.0, %error, "a full segment can't be rewritten yet");
+                    self.room.notify_waiters();
+                    clock::sleep(&**clock, RETRY_DELAY).await;
+                }
+            }
+        }
+    }
+
+    async fn keep_merging(&self, clock: &Arc<dyn Clock>) -> StoreError {
+        loop {
+            match self.merge_due_runs(self.nonces_since(clock), Pace::half(clock)).await {
+                Ok(true) => {}
+                Ok(false) => self.runs_changed.notified().await,
+                Err(Setback::Fatal(error)) => {
+                    self.give_up();
+                    return error;
+                }
+                Err(Setback::Damaged(run, error)) => {
+                    let run = run.file();
+                    tracing::error!(shard = self.shard.0, %error, run, "a run is damaged");
+                }
+                Err(Setback::Retry(error)) => {
+                    tracing::warn!(shard = self.shard.0, %error, "runs can't be merged yet");
+                    clock::sleep(&**clock, RETRY_DELAY).await;
+                }
+            }
+        }
+    }
+
+    fn nonces_since(&self, clock: &Arc<dyn Clock>) -> WallTime {
+        let window = u64::try_from(self.options.nonce_window.as_millis()).unwrap_or(u64::MAX);
+        WallTime(clock.wall_now().0.saturating_sub(window))
+    }
+
+    /// Refuses everything from here on but reads.
+    fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+
+    /// Removes a file that counts for nothing any more. If that fails, the next opening does it.
+    pub(super) async fn remove_needless(&self, file: &str) {
+        if let Err(error) = self.disk.remove(file).await {
+            tracing::warn!(shard = self.shard.0, %error, file, "a needless file can't be removed yet");
+        }
+    }
+}

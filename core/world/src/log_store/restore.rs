@@ -1,0 +1,89 @@
+//! What an owner needs to go on, from the runs and the entries in memory: no message of a run is
+//! read for it.
+
+use std::sync::Arc;
+
+use seriatim_engine::entry::{ChannelEntry, Content};
+use seriatim_engine::nonces::Nonces;
+use seriatim_engine::time::WallTime;
+
+use super::history::{in_memory, state_entry};
+use super::merge::NonceReader;
+use super::peek::peek;
+use super::peek::record_length;
+use super::record::{Flaw, decode_channel};
+use super::run::Run;
+use super::store::LogStore;
+use crate::StoreError;
+use crate::store::Recovered;
+
+impl LogStore {
+    pub(super) async fn restore(&self, nonces_since: WallTime) -> Result<Recovered, StoreError> {
+        // Of the same moment: what a flush moves meanwhile is in one of them.
+        let (runs, fresh) = {
+            let index = self.index();
+            (index.runs().to_vec(), index.fresh_records())
+        };
+        let mut recovered =
+            Recovered { nonces: Nonces::new(self.options.nonce_window), ..Recovered::default() };
+        for (name, head) in self.index().heads() {
+            let channel = decode_channel(name).map_err(in_memory)?;
+            recovered.channels.entry(channel).or_default().head = head;
+        }
+        for run in &runs {
+            restore_state(run, &mut recovered).await?;
+            let mut nonces = NonceReader::of(run);
+            while let Some(nonce) = nonces.next().await? {
+                if nonce.at >= nonces_since {
+                    recovered.nonces.load(nonce.key, nonce.seq, nonce.at);
+                }
+            }
+        }
+        for record in fresh {
+            restore_record(&record, nonces_since, &mut recovered).map_err(in_memory)?;
+        }
+        Ok(recovered)
+    }
+}
+
+async fn restore_state(run: &Arc<Run>, recovered: &mut Recovered) -> Result<(), StoreError> {
+    let mut blocks = run.state();
+    while let Some((place, payload)) = blocks.next().await? {
+        let mut rest = &payload[..];
+        while !rest.is_empty() {
+            let split = record_length(rest).and_then(|length| rest.split_at_checked(length));
+            let flawed = |flaw| run.corrupt(place, flaw);
+            let (record, after) = split.ok_or_else(|| flawed("a record ends outside its block"))?;
+            apply(state_entry(record).map_err(flawed)?, recovered);
+            rest = after;
+        }
+    }
+    Ok(())
+}
+
+fn restore_record(
+    record: &[u8],
+    nonces_since: WallTime,
+    recovered: &mut Recovered,
+) -> Result<(), Flaw> {
+    let seen = peek(record)?;
+    if seen.is_state() {
+        apply(state_entry(record)?, recovered);
+    } else if seen.at >= nonces_since
+        && let Some(key) = seen.nonce()?
+    {
+        recovered.nonces.load(key, seen.seq, seen.at);
+    }
+    Ok(())
+}
+
+/// Takes the channel's next entry that isn't a message into account.
+fn apply(ChannelEntry { channel, entry }: ChannelEntry, recovered: &mut Recovered) {
+    let channel = recovered.channels.entry(channel).or_default();
+    match entry.content {
+        Content::Message { .. } => {}
+        Content::Joined { user } => {
+            channel.members.entry(user).or_insert(entry.seq);
+        }
+    }
+}
