@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::fault::{Key, Setting, Word};
 
 fn read(text: &str) -> Result<Scenario, ParseError> {
     scenario("some/path/case.toml", text)
@@ -50,7 +51,29 @@ at_s = 12
 every_s = 2
 times = 4
 
+[[fault]]
+kind = "crash_loop"
+target = "messages:any"
+at_s = 20
+for_s = { min = 2, max = 9 }
+how = "power_loss"
+up_ms = { min = 50, max = 900 }
+down_ms = 250
+
+[[fault]]
+kind = "clock_jump"
+target = "gateway:2"
+at_s = 30
+offset_ms = { min = -3600000, max = 3600000 }
+
+[[fault]]
+kind = "rolling_restart"
+target = "cluster"
+at_s = 40
+gap_ms = 100
+
 [expect]
+gives_up = ["convergence"]
 converge_within_s = 15
 accepted_min = 5000
 delivery_ms = { p99 = 2000 }
@@ -64,10 +87,19 @@ fn a_file_with_every_key_is_read_as_it_is_written() {
     assert_eq!(scenario.network.tail, Tail::Heavy);
     assert_eq!(scenario.workload.members, Range { min: 2, max: 50 });
     assert_eq!(scenario.workload_end(), Duration::from_millis(65_500));
-    let [loss, reset] = &scenario.faults[..] else { panic!("{:?}", scenario.faults) };
+    let [loss, reset, crashes, jump, restart] = &scenario.faults[..] else {
+        panic!("{:?}", scenario.faults)
+    };
     assert_eq!(loss.at.max, Duration::from_millis(20_250));
     assert_eq!(loss.lasts.min, Duration::from_secs(5));
     assert_eq!((reset.times, reset.every), (4, Duration::from_secs(2)));
+    let number = |min, max| Some(Setting::Number(Range { min, max }));
+    assert_eq!(crashes.settings.get(&Key::UpMs).copied(), number(50, 900));
+    assert_eq!(crashes.settings.get(&Key::How), Some(&Setting::Word(Word::PowerLoss)));
+    assert_eq!(jump.settings.get(&Key::OffsetMs).copied(), number(-3_600_000, 3_600_000));
+    assert_eq!(restart.settings.get(&Key::GapMs).copied(), number(100, 100));
+    assert_eq!(restart.settings.get(&Key::How), Some(&Setting::Word(Word::Drain)));
+    assert_eq!(scenario.expect.gives_up, ["convergence"]);
     assert_eq!(scenario.expect.delivery_p99, Some(Duration::from_secs(2)));
 }
 
@@ -215,13 +247,39 @@ fn a_lying_disk_voids_promises_only_beside_a_power_loss() {
     assert!(read(&format!("{lying}{}", loss.replace("messages", "gateway"))).is_ok());
 }
 
+/// Draws a plan of what is accepted; what is refused must be pointed at, with something to say.
+fn is_drawn_or_pointed_at(text: &str) {
+    match read(text) {
+        Ok(scenario) => {
+            crate::plan::Plan::draw(&scenario, 1);
+        }
+        Err(error) => {
+            let line = text.split('\n').nth(error.line - 1);
+            let width = line.map(|line| line.chars().count());
+            assert!(width.is_some_and(|width| (1..=width + 1).contains(&error.column)), "{error}");
+            assert!(!error.message.trim().is_empty() && !error.message.contains('\n'), "{error}");
+        }
+    }
+}
+
 /// Pieces of scenario files in any order make files that are nearly right.
 fn nearly_a_scenario() -> impl Strategy<Value = String> {
     let line = prop_oneof![
         prop::sample::select(EVERYTHING.lines().map(str::to_owned).collect::<Vec<String>>()),
         ("[a-z_]{1,12}", any::<i64>()).prop_map(|(key, value)| format!("{key} = {value}")),
         (
-            prop::sample::select(vec!["users", "at_s", "for_s", "every_s", "times", "duration_s"]),
+            prop::sample::select(vec![
+                "users",
+                "at_s",
+                "for_s",
+                "every_s",
+                "times",
+                "duration_s",
+                "up_ms",
+                "gap_ms",
+                "offset_ms",
+                "latency_ms",
+            ]),
             prop_oneof![
                 any::<i64>().prop_map(|value| value.to_string()),
                 any::<f64>().prop_map(|value| format!("{value:?}")),
@@ -251,16 +309,30 @@ proptest! {
 
     #[test]
     fn no_text_makes_it_panic(text in "(?s).{0,200}") {
-        drop(read(&text));
+        is_drawn_or_pointed_at(&text);
     }
 
     #[test]
     fn no_mixture_of_lines_makes_it_panic_and_what_is_accepted_can_be_drawn(
         text in nearly_a_scenario()
     ) {
-        if let Ok(scenario) = read(&text) {
-            crate::plan::Plan::draw(&scenario, 1);
-        }
+        is_drawn_or_pointed_at(&text);
+    }
+
+    #[test]
+    fn one_changed_number_makes_no_panic(nth in 0..60_usize, put in prop_oneof![
+        any::<i64>().prop_map(|number| number.to_string()),
+        any::<f64>().prop_map(|number| format!("{number:?}")),
+        (-5_i64..5_000).prop_map(|number| number.to_string()),
+    ]) {
+        // The numbers stand behind the marks, each between two of them.
+        let mut parts: Vec<&str> = EVERYTHING.split(|c: char| c.is_ascii_digit()).collect();
+        let nth = nth % parts.len();
+        let text = match parts.split_off(nth) {
+            rest if rest.is_empty() => parts.join("1"),
+            rest => format!("{}{put}{}", parts.join("1"), rest.join("1")),
+        };
+        is_drawn_or_pointed_at(&text);
     }
 
     #[test]
@@ -268,8 +340,6 @@ proptest! {
         let mut text = EVERYTHING.to_owned();
         let at = text.floor_char_boundary(at);
         text.replace_range(at..at + 1, &put.to_string());
-        if let Ok(scenario) = read(&text) {
-            crate::plan::Plan::draw(&scenario, 1);
-        }
+        is_drawn_or_pointed_at(&text);
     }
 }
