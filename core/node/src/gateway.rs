@@ -223,7 +223,7 @@ impl Drop for Shell {
     fn drop(&mut self) {
         for connection in self.connections.keys() {
             if let Some(Connection { socket, .. }) = self.connections.get(connection) {
-                socket.close();
+                socket.abandon();
             }
         }
         for outbox in self.links.values() {

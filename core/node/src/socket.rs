@@ -120,6 +120,14 @@ impl Socket {
         state.wake();
     }
 
+    /// Throws away what is queued and closes.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        state.queue = Queue::default();
+        state.closing = true;
+        state.wake();
+    }
+
     /// The bytes queued, if they are `short` or fewer; else [`Self::flush`] or [`Self::poll`] tells
     /// when.
     pub(crate) fn ask_short(&self, short: usize) -> Option<usize> {

@@ -8,7 +8,8 @@ use crate::entry::{Content, Entry};
 use crate::frame::{ChannelStatus, LogFrame};
 use crate::ids::{Nonce, UserId};
 use crate::limits::{
-    HELLO_TIMEOUT, SESSION_IDLE_TIMEOUT, SESSION_PAGES_MAX, SESSION_QUEUE_BYTES_MAX,
+    CATCH_UP_READS_MAX, HELLO_TIMEOUT, SESSION_IDLE_TIMEOUT, SESSION_PAGES_MAX,
+    SESSION_QUEUE_BYTES_MAX,
 };
 use crate::link::OpenedChannel;
 use crate::token::Claims;
@@ -405,4 +406,74 @@ fn draining_sends_everybody_elsewhere_spread_over_time() {
         })
         .collect();
     assert!(waits.len() > 10, "{waits:?}");
+}
+
+fn reads(effects: &[Effect]) -> usize {
+    effects
+        .iter()
+        .filter(|effect| matches!(effect, Effect::ToOwner { frame: ToOwner::Read { .. }, .. }))
+        .count()
+}
+
+#[test]
+fn a_crowd_that_resumes_has_a_few_pages_on_their_way_at_a_time() {
+    const CROWD: u64 = 2 * CATCH_UP_READS_MAX as u64;
+    let mut gateway = new();
+    let mut effects = Vec::new();
+    for number in 1..=CROWD {
+        effects.extend(gateway.enter(ConnectionId(number), Some(number), 2 * CROWD));
+    }
+    assert_eq!(reads(&effects), CATCH_UP_READS_MAX);
+
+    let (ticket, after) = read(&effects).unwrap();
+    let effects = gateway.answer(ticket, entries(after + 1..=after + 1), 2 * CROWD);
+    assert_eq!(seqs(&effects, ConnectionId(after)), [after + 1]);
+    // The page that has waited longest is next, not the following one of the session just served.
+    let next = read(&effects).map(|(_, after)| after);
+    assert_eq!((reads(&effects), next), (1, Some(CATCH_UP_READS_MAX as u64 + 1)));
+
+    // Nobody reads for a session that is gone before its turn.
+    for number in CATCH_UP_READS_MAX as u64 + 1..=CROWD {
+        gateway.feed(Input::Disconnected { connection: ConnectionId(number) });
+    }
+    gateway.feed(Input::Disconnected { connection: ConnectionId(after) });
+    // The second session's; a session takes two tickets.
+    let effects = gateway.answer(Ticket(ticket.0 + 2), entries([after + 2]), 2 * CROWD);
+    assert_eq!(seqs(&effects, ConnectionId(after + 1)), [after + 2]);
+    // What it needs next is on its way for the third session, and the queue is empty.
+    assert_eq!(reads(&effects), 0);
+}
+
+#[test]
+fn a_session_that_vanishes_while_it_is_opened_leaves_nothing_to_wait_for() {
+    let mut gateway = new();
+    for number in 1..=100 {
+        let connection = ConnectionId(number);
+        gateway.feed(Input::Connected { connection });
+        gateway.feed(Input::Text { connection, text: hello("ada", None) });
+        gateway.feed(Input::Disconnected { connection });
+    }
+    gateway.feed(Input::Tick);
+    assert_eq!(gateway.counts().tickets.now, 0);
+}
+
+#[test]
+fn entries_that_are_published_together_are_sent_as_the_same_bytes_to_all() {
+    let mut gateway = new();
+    for number in 1..=3 {
+        gateway.enter(ConnectionId(number), None, 5);
+    }
+    // The fourth has entry 6 already, and is sent the rest alone.
+    gateway.enter(ConnectionId(4), None, 6);
+    let effects = gateway.feed(publish(entries([6, 7, 8])));
+    let broadcasts: Vec<&Vec<ConnectionId>> = effects
+        .iter()
+        .filter_map(|effect| match effect {
+            Effect::Broadcast { connections, .. } => Some(connections),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(broadcasts, [&vec![ConnectionId(1), ConnectionId(2), ConnectionId(3)]]);
+    assert_eq!(seqs(&effects, ConnectionId(3)), [6, 7, 8]);
+    assert_eq!(seqs(&effects, ConnectionId(4)), [7, 8]);
 }
