@@ -61,6 +61,7 @@ impl Users {
             name: "seriatim-sim".to_owned(),
             gateways: self.gateways.clone(),
             first_gateway: user.home_gateway,
+            background_timer: None,
         };
         let names = self.gateway_names.clone();
         let mut listener = Listener::new(self.recorder.clone(), client, workspace, names);

@@ -293,7 +293,11 @@ impl Listener {
                 What::SessionClosed { client, session: session.into() }
             }
             ClientEvent::Ended { .. } => What::ClientDown { client },
-            ClientEvent::CaughtUp { .. } => return None,
+            ClientEvent::CaughtUp { .. }
+            | ClientEvent::Presence { .. }
+            | ClientEvent::Typing { .. }
+            | ClientEvent::Heartbeat { .. }
+            | ClientEvent::HeartbeatAnswered => return None,
         })
     }
 

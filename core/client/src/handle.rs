@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use seriatim_engine::client::Command;
-use seriatim_engine::ids::{ChannelId, Nonce};
+use seriatim_engine::frame::PresenceState;
+use seriatim_engine::ids::{ChannelId, Nonce, UserId};
 
 /// Commands for one client. Dropping every handle stops the client.
 #[derive(Debug, Clone)]
@@ -43,6 +44,48 @@ impl Handle {
     /// [`Refused`]
     pub fn reconnect(&self) -> Result<(), Refused> {
         self.command(Command::Reconnect)
+    }
+
+    /// Drops the connection without a word and stays away until [`Self::go_online`].
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn go_offline(&self) -> Result<(), Refused> {
+        self.command(Command::GoOffline)
+    }
+
+    /// Connects again after [`Self::go_offline`].
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn go_online(&self) -> Result<(), Refused> {
+        self.command(Command::GoOnline)
+    }
+
+    /// Says how the user is, on this session and each that follows. A hidden browser tab, whose
+    /// timers are throttled, is in the background.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn set_presence(&self, state: PresenceState, background: bool) -> Result<(), Refused> {
+        self.command(Command::SetPresence { state, background })
+    }
+
+    /// Asks how `users` are, instead of those asked about before. The answers are
+    /// [`seriatim_engine::client::ClientEvent::Presence`].
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn watch_presence(&self, users: Vec<UserId>) -> Result<(), Refused> {
+        self.command(Command::WatchPresence { users })
+    }
+
+    /// Tells the others in `channel` that the user is writing.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn typing(&self, channel: ChannelId) -> Result<(), Refused> {
+        self.command(Command::Typing { channel })
     }
 
     fn command(&self, command: Command) -> Result<(), Refused> {

@@ -1,9 +1,12 @@
 //! The shell of the client machine: one task with at most one connection.
 
+use std::time::Duration;
+
 use tokio::sync::mpsc;
 
 use seriatim_engine::client::{Client, ClientConfig, ClientEvent, Command, Effect, Input};
 use seriatim_engine::limits::CLIENT_OUTSTANDING_MAX;
+use seriatim_engine::time::MonoTime;
 use seriatim_world::spawn::Task;
 use seriatim_world::{BoxFuture, World};
 
@@ -20,6 +23,9 @@ pub struct ClientOptions {
     pub gateways: Vec<String>,
     /// The index of the first to try.
     pub first_gateway: usize,
+    /// The least time between two timers while the client is in the background, as browsers have it
+    /// for hidden tabs. `None` where timers are not throttled.
+    pub background_timer: Option<Duration>,
 }
 
 /// Where clients open their WebSocket.
@@ -49,6 +55,8 @@ struct Shell<F> {
     on_event: F,
     opening: Option<Opening>,
     connection: Option<Connection>,
+    background_timer: Option<Duration>,
+    ticked_at: MonoTime,
 }
 
 async fn run<F: FnMut(ClientEvent) + Send>(
@@ -72,6 +80,8 @@ async fn run<F: FnMut(ClientEvent) + Send>(
         on_event,
         opening: None,
         connection: None,
+        background_timer: options.background_timer,
+        ticked_at: MonoTime::default(),
     };
     let mut effects = Vec::new();
     while let Some(input) = shell.next_input(&mut commands).await {
@@ -85,7 +95,7 @@ async fn run<F: FnMut(ClientEvent) + Send>(
 impl<F: FnMut(ClientEvent)> Shell<F> {
     /// Waits for whatever happens first. `None` when every handle is gone.
     async fn next_input(&mut self, commands: &mut mpsc::Receiver<Command>) -> Option<Input> {
-        let deadline = self.machine.next_deadline();
+        let deadline = self.machine.next_deadline().map(|at| at.max(self.timer_allowed_at()));
         let clock = self.world.clock.clone();
         let tick = async {
             match deadline {
@@ -110,7 +120,10 @@ impl<F: FnMut(ClientEvent)> Shell<F> {
                 })
             }
             // Before frames, which may never cease.
-            () = tick => Some(Input::Tick),
+            () = tick => {
+                self.ticked_at = self.world.clock.mono_now();
+                Some(Input::Tick)
+            }
             frame = next_frame(&mut self.connection, &self.world) => Some(match frame {
                 Ok(Some(frame)) => Input::Frame(frame),
                 ended => {
@@ -119,6 +132,14 @@ impl<F: FnMut(ClientEvent)> Shell<F> {
                     Input::Disconnected
                 }
             }),
+        }
+    }
+
+    /// Before this time no timer fires.
+    fn timer_allowed_at(&self) -> MonoTime {
+        match self.background_timer {
+            Some(least) if self.machine.is_in_background() => self.ticked_at + least,
+            Some(_) | None => MonoTime::default(),
         }
     }
 

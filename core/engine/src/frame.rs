@@ -49,6 +49,31 @@ pub enum ClientFrame {
         limit: Option<u32>,
     },
     Ping,
+    /// How the user is, as this session knows. Answered by `pong`.
+    Heartbeat {
+        state: PresenceState,
+        /// The client's timers may be throttled to one a minute: be patient with it.
+        #[serde(default)]
+        background: bool,
+    },
+    /// From now on, tell the session how these users are, and nobody else.
+    PresenceSubscribe {
+        id: u64,
+        users: Vec<UserId>,
+    },
+    /// The user is writing in the channel.
+    Typing {
+        channel: ChannelId,
+    },
+}
+
+/// How a user is. Of several sessions, the greatest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresenceState {
+    Offline,
+    Away,
+    Active,
 }
 
 /// A position to resume from.
@@ -110,6 +135,16 @@ pub enum ServerFrame {
         reconnect_after_ms: Option<u64>,
     },
     Pong,
+    /// How a user is whom the session asked about: at first, and whenever it changes.
+    Presence {
+        user: UserId,
+        state: PresenceState,
+    },
+    /// A member is writing in the channel. Not stored, not repeated, may be left out.
+    Typing {
+        channel: ChannelId,
+        user: UserId,
+    },
     /// `message` or `event`.
     #[serde(untagged)]
     Log(LogFrame),
@@ -328,6 +363,18 @@ mod tests {
             }
         );
         assert_eq!(ClientFrame::parse(br#"{"type":"ping"}"#).unwrap(), ClientFrame::Ping);
+        assert_eq!(
+            ClientFrame::parse(br#"{"type":"heartbeat","state":"away"}"#).unwrap(),
+            ClientFrame::Heartbeat { state: PresenceState::Away, background: false }
+        );
+        let presence = ServerFrame::Presence {
+            user: UserId::new("ada").unwrap(),
+            state: PresenceState::Offline,
+        };
+        assert_eq!(
+            String::from_utf8(presence.to_json()).unwrap(),
+            r#"{"type":"presence","user":"ada","state":"offline"}"#
+        );
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod membership;
 pub mod nonces;
 pub mod owner;
 pub mod placement;
+pub mod presence;
 pub mod sequencer;
 pub mod session;
 pub mod slots;

@@ -94,6 +94,43 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Three heartbeats without a frame: the session is closed.
 pub const SESSION_IDLE_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// A session in the background may be a hidden browser tab, whose timers fire once a minute: three
+/// of those without a frame, and it is closed.
+pub const SESSION_IDLE_BACKGROUND_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// A session without a sign of life for so long no longer counts for its user's presence: two
+/// heartbeats, so that one may be lost and a client may reconnect without being called offline.
+pub const PRESENCE_TTL: Duration = Duration::from_secs(30);
+
+/// The same for a session in the background: a throttled minute and half of another.
+pub const PRESENCE_BACKGROUND_TTL: Duration = Duration::from_secs(90);
+
+/// Sessions that have run out are looked for so often: offline is seen this much later at most.
+pub const PRESENCE_SWEEP: Duration = Duration::from_secs(1);
+
+/// A gateway collects signs of life for so long and sends them together; several of one session
+/// are one. More often than that, no session can change its user's state.
+pub const PRESENCE_COALESCE: Duration = Duration::from_secs(1);
+
+/// An owner that has just started says of nobody that they are less present than was told before:
+/// the longest time for which a session that it has forgotten could still have counted.
+pub const PRESENCE_GRACE: Duration = PRESENCE_BACKGROUND_TTL;
+
+/// Users whom one session may watch: those whom a client shows at a time. More: rejected as
+/// `bad_frame`, and the earlier list stays.
+pub const PRESENCE_WATCHED_MAX: usize = 500;
+
+/// Beats, or sessions told, in one link frame: 4,096 of the longest names are a sixth of
+/// [`LINK_FRAME_BYTES_MAX`]. More: further frames.
+pub const PRESENCE_BATCH_MAX: usize = 4_096;
+
+/// Last signs of life of sessions that have ended, kept for a link that is down. More: the oldest
+/// are forgotten, and those users may be called offline some seconds early.
+pub const PRESENCE_PARTING_MAX: usize = 4_096;
+
+/// `typing` frames of one session for one channel are this far apart. Sooner: dropped and counted.
+pub const TYPING_INTERVAL: Duration = Duration::from_secs(3);
+
 /// How long `hello` may wait for the owner's answer before the session is told to come back.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -142,6 +179,10 @@ pub const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that hears nothing for so long reconnects: one heartbeat and a reply's time.
 pub const CLIENT_SILENCE_MAX: Duration = Duration::from_secs(20);
 
+/// The same for a client in the background, whose timers may fire once a minute: that minute and a
+/// reply's time on either side.
+pub const CLIENT_SILENCE_BACKGROUND_MAX: Duration = Duration::from_secs(80);
+
 /// How long a client waits for a connection, its handshake and `welcome` together.
 pub const CLIENT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -162,3 +203,7 @@ const _: () = assert!(PAGE_BYTES_MAX < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PAGE_BYTES_MAX);
 const _: () = assert!(LINK_HEARTBEAT.as_millis() * 3 < LINK_TIMEOUT.as_millis());
 const _: () = assert!(SESSION_IDLE_TIMEOUT.as_millis() == 3 * HEARTBEAT.as_millis());
+const _: () = assert!(2 * HEARTBEAT.as_millis() <= PRESENCE_TTL.as_millis());
+const _: () = assert!(PRESENCE_BACKGROUND_TTL.as_millis() <= PRESENCE_GRACE.as_millis());
+// A watched list of the longest names fits a client's frame.
+const _: () = assert!(PRESENCE_WATCHED_MAX * (NAME_BYTES_MAX + 3) < CLIENT_FRAME_BYTES_MAX);

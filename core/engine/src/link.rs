@@ -9,8 +9,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
-use crate::frame::RejectCode;
-use crate::ids::{ChannelId, ChannelKey, NodeId, Nonce, SeqNo, ShardId, UserId, UserKey};
+use crate::frame::{PresenceState, RejectCode};
+use crate::ids::{
+    ChannelId, ChannelKey, ConnectionId, NodeId, Nonce, SeqNo, ShardId, UserId, UserKey,
+};
+use crate::presence::{Beat, Watched};
 use crate::time::WallTime;
 
 /// Chosen by the gateway; the owner's reply repeats it.
@@ -33,7 +36,7 @@ pub struct LinkHello {
 }
 
 /// The version of the frames in this file.
-pub const LINK_VERSION: u32 = 1;
+pub const LINK_VERSION: u32 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToOwner {
@@ -73,6 +76,22 @@ pub enum ToOwner {
         reader: Option<UserId>,
         after: SeqNo,
         entries_max: u32,
+    },
+    /// Signs of life of sessions, all that are due: at most
+    /// [`crate::limits::PRESENCE_BATCH_MAX`].
+    Beats {
+        beats: Vec<Beat>,
+    },
+    /// A session of `watcher` wants to hear how `users` are, and nobody else.
+    Watch {
+        connection: ConnectionId,
+        watcher: UserKey,
+        users: Vec<Watched>,
+    },
+    /// The user is writing in the channel. Nothing is answered.
+    Typing {
+        channel: ChannelKey,
+        user: UserId,
     },
     Ping,
 }
@@ -115,7 +134,24 @@ pub enum FromOwner {
         channel: ChannelId,
         seq: SeqNo,
     },
+    /// How users are, at most [`crate::limits::PRESENCE_BATCH_MAX`] sessions told.
+    Presence {
+        told: Vec<Told>,
+    },
+    /// A member is writing in the channel.
+    Typing {
+        channel: ChannelKey,
+        user: UserId,
+    },
     Pong,
+}
+
+/// How one user is, for the sessions that watch and may know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    pub user: UserKey,
+    pub state: PresenceState,
+    pub connections: Vec<ConnectionId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -29,6 +29,15 @@ impl Membership {
     pub fn of(&self, user: &UserKey) -> impl Iterator<Item = (&ChannelId, SeqNo)> {
         self.by_user.get(user).into_iter().flatten().map(|(channel, seq)| (channel, *seq))
     }
+
+    /// Whether some channel has both as members.
+    pub fn share_a_channel(&self, one: &UserKey, other: &UserKey) -> bool {
+        let (Some(ones), Some(others)) = (self.by_user.get(one), self.by_user.get(other)) else {
+            return false;
+        };
+        let (few, many) = if ones.len() < others.len() { (ones, others) } else { (others, ones) };
+        one.workspace == other.workspace && few.keys().any(|channel| many.contains_key(channel))
+    }
 }
 
 fn user_key(channel: &ChannelKey, user: &UserId) -> UserKey {

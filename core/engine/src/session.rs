@@ -76,7 +76,7 @@ impl SendQueue {
 
     /// Whether it is time to ask the shell, once per answer.
     pub fn should_measure(&mut self) -> bool {
-        let ask = !self.asked && self.bytes > SESSION_QUEUE_BYTES_MAX / 2;
+        let ask = !self.asked && self.is_long();
         self.asked |= ask;
         ask
     }
@@ -86,6 +86,11 @@ impl SendQueue {
         debug_assert!(bytes <= SESSION_QUEUE_BYTES_LOW, "the shell answers when it is short");
         self.bytes = bytes;
         self.asked = false;
+    }
+
+    /// So much waits that what can be left out, or told later, is.
+    pub fn is_long(&self) -> bool {
+        self.bytes > SESSION_QUEUE_BYTES_MAX / 2
     }
 
     /// Entries have to wait in the log.

@@ -144,8 +144,17 @@ impl Shell<'_> {
                 began_at = self.world.clock.mono_now();
                 appending = Some(self.append());
             }
+            let (deadline, clock) = (self.owner.next_deadline(), self.world.clock.clone());
+            let tick = async {
+                match deadline {
+                    Some(deadline) => clock.sleep_until(deadline).await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
+                // Before everything else, which may never cease.
+                () = tick => self.handle(Input::Tick, &mut effects),
                 result = wait_for(&mut appending) => {
                     appending = None;
                     let count = result?;
@@ -216,7 +225,8 @@ impl Shell<'_> {
     }
 
     fn handle(&mut self, input: Input, effects: &mut Vec<Effect>) {
-        self.owner.handle(self.world.clock.wall_now(), input, effects);
+        let (now, wall) = (self.world.clock.mono_now(), self.world.clock.wall_now());
+        self.owner.handle(now, wall, input, effects);
     }
 
     fn carry_out(&mut self, effect: Effect) {

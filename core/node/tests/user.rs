@@ -69,7 +69,11 @@ impl Seen {
             ClientEvent::Sent { .. }
             | ClientEvent::Channel(_)
             | ClientEvent::Received { .. }
-            | ClientEvent::CaughtUp { .. } => {}
+            | ClientEvent::CaughtUp { .. }
+            | ClientEvent::Presence { .. }
+            | ClientEvent::Typing { .. }
+            | ClientEvent::Heartbeat { .. }
+            | ClientEvent::HeartbeatAnswered => {}
         }
     }
 
@@ -95,6 +99,7 @@ impl User {
             name: "test".to_owned(),
             gateways: vec![address.to_owned()],
             first_gateway: 0,
+            background_timer: None,
         };
         let seen = Arc::<Mutex<Seen>>::default();
         let witness = seen.clone();

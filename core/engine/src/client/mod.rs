@@ -11,19 +11,20 @@
 //!   it is accepted or refused.
 //! - **Bounded**: at most [`CLIENT_OUTSTANDING_MAX`] requests are open.
 
+mod connecting;
+mod presence;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client_session::ChannelView;
 use crate::entry::Entry;
-use crate::frame::{ChannelStatus, ClientFrame, LogFrame, RejectCode, Resume, ServerFrame};
-use crate::ids::{ChannelId, Nonce, SeqNo};
-use crate::limits::{
-    CLIENT_BACKOFF_MAX, CLIENT_BACKOFF_MIN, CLIENT_CONNECT_TIMEOUT, CLIENT_OUTSTANDING_MAX,
-    CLIENT_SILENCE_MAX, HEARTBEAT, REPLY_TIMEOUT,
+use crate::frame::{
+    ChannelStatus, ClientFrame, LogFrame, PresenceState, RejectCode, Resume, ServerFrame,
 };
-use crate::placement::scatter;
+use crate::ids::{ChannelId, Nonce, SeqNo, UserId};
+use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_OUTSTANDING_MAX, HEARTBEAT, REPLY_TIMEOUT};
 use crate::time::{MonoTime, WallTime};
 
 /// What happens to a client.
@@ -52,6 +53,23 @@ pub enum Command {
     },
     /// Drop the connection and open a new one at once.
     Reconnect,
+    /// Drop the connection, without a word, and stay away until [`Self::GoOnline`].
+    GoOffline,
+    GoOnline,
+    /// How the user is, as this client knows: said on this session and each that follows. In the
+    /// background, timers may be throttled to one a minute.
+    SetPresence {
+        state: PresenceState,
+        background: bool,
+    },
+    /// Tell how these users are, on this session and each that follows.
+    WatchPresence {
+        users: Vec<UserId>,
+    },
+    /// The user is writing in the channel.
+    Typing {
+        channel: ChannelId,
+    },
 }
 
 /// What the shell must do.
@@ -112,6 +130,23 @@ pub enum ClientEvent {
         channel: ChannelId,
         head: SeqNo,
     },
+    /// How a watched user is.
+    Presence {
+        user: UserId,
+        state: PresenceState,
+    },
+    /// Somebody is writing in the channel.
+    Typing {
+        channel: ChannelId,
+        user: UserId,
+    },
+    /// A heartbeat went out on the session. For tracing and for checkers.
+    Heartbeat {
+        state: PresenceState,
+        background: bool,
+    },
+    /// The server has the session's oldest heartbeat that it hadn't answered. For the same.
+    HeartbeatAnswered,
     /// The session ended; the client connects again by itself.
     Closed {
         session: String,
@@ -154,14 +189,25 @@ pub struct Client {
     last_id: u64,
     heard_at: MonoTime,
     said_at: MonoTime,
+    presence: presence::Presence,
 }
 
 #[derive(Debug)]
 enum Phase {
-    Waiting { until: MonoTime },
-    Connecting { since: MonoTime },
-    Greeting { since: MonoTime },
-    Live { session: String },
+    Waiting {
+        until: MonoTime,
+    },
+    Connecting {
+        since: MonoTime,
+    },
+    Greeting {
+        since: MonoTime,
+    },
+    Live {
+        session: String,
+    },
+    /// The application wants no connection for a while.
+    Offline,
     Ended,
 }
 
@@ -211,6 +257,7 @@ impl Client {
             last_id: 0,
             heard_at: now,
             said_at: now,
+            presence: presence::Presence::default(),
             config,
         }
     }
@@ -236,12 +283,12 @@ impl Client {
                 Some(*since + CLIENT_CONNECT_TIMEOUT)
             }
             Phase::Live { .. } => {
-                let alive = (self.said_at + HEARTBEAT).min(self.heard_at + CLIENT_SILENCE_MAX);
+                let alive = (self.said_at + HEARTBEAT).min(self.heard_at + self.silence_max());
                 let due = self.outstanding.values().map(|one| one.due).min();
                 let first = due.into_iter().chain(self.refill_at).min();
                 Some(first.map_or(alive, |first| first.min(alive)))
             }
-            Phase::Ended => None,
+            Phase::Offline | Phase::Ended => None,
         }
     }
 
@@ -260,6 +307,13 @@ impl Client {
             Command::Send { channel, nonce, body } => Request::Send { channel, nonce, body },
             Command::Join { channel } => Request::Join { channel },
             Command::Reconnect => return self.reconnect(now, effects),
+            Command::GoOffline => return self.go_offline(effects),
+            Command::GoOnline => return self.go_online(now),
+            Command::SetPresence { state, background } => {
+                return self.set_presence(now, state, background, effects);
+            }
+            Command::WatchPresence { users } => return self.watch(now, users, effects),
+            Command::Typing { channel } => return self.type_in(now, channel, effects),
         };
         if self.outstanding.len() >= CLIENT_OUTSTANDING_MAX {
             let (channel, nonce) = request.into_parts();
@@ -335,7 +389,14 @@ impl Client {
                     }
                 }
             }
-            ServerFrame::Pong => {}
+            ServerFrame::Presence { user, state } => {
+                effects.push(Effect::Emit(ClientEvent::Presence { user, state }));
+            }
+            ServerFrame::Typing { channel, user } => {
+                effects.push(Effect::Emit(ClientEvent::Typing { channel, user }));
+            }
+            // This client sends no `ping`: each answers a heartbeat.
+            ServerFrame::Pong => effects.push(Effect::Emit(ClientEvent::HeartbeatAnswered)),
         }
     }
 
@@ -356,6 +417,7 @@ impl Client {
         self.phase = Phase::Live { session: session.clone() };
         let gateway = self.gateway;
         effects.push(Effect::Emit(ClientEvent::Opened { session, gateway, channels }));
+        self.begin_presence(now, effects);
         let frames: Vec<ClientFrame> = self
             .outstanding
             .iter_mut()
@@ -453,7 +515,7 @@ impl Client {
                 effects.push(Effect::Disconnect);
                 self.lost(now, effects);
             }
-            Phase::Live { .. } if self.heard_at + CLIENT_SILENCE_MAX <= now => {
+            Phase::Live { .. } if self.heard_at + self.silence_max() <= now => {
                 effects.push(Effect::Disconnect);
                 self.lost(now, effects);
             }
@@ -461,6 +523,7 @@ impl Client {
             Phase::Waiting { .. }
             | Phase::Connecting { .. }
             | Phase::Greeting { .. }
+            | Phase::Offline
             | Phase::Ended => {}
         }
     }
@@ -486,7 +549,7 @@ impl Client {
             }
         }
         if self.said_at + HEARTBEAT <= now {
-            self.say(now, ClientFrame::Ping, effects);
+            self.beat(now, effects);
         }
     }
 
@@ -499,56 +562,6 @@ impl Client {
         };
         effects.push(Effect::Send(frame));
         effects.extend(sent.map(Effect::Emit));
-    }
-
-    fn reconnect(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Ended) {
-            return;
-        }
-        effects.push(Effect::Disconnect);
-        self.close(effects);
-        self.wait(now);
-    }
-
-    /// The connection is gone, or never was: back off, and try the next gateway.
-    fn lost(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
-        match self.phase {
-            Phase::Waiting { .. } | Phase::Ended => return,
-            Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live { .. } => {}
-        }
-        self.close(effects);
-        self.failures += 1;
-        if self.failures > 1 {
-            self.gateway = (self.gateway + 1) % self.config.gateways;
-        }
-        let delay = self.backoff();
-        self.wait(now + delay);
-    }
-
-    fn close(&mut self, effects: &mut Vec<Effect>) {
-        for view in self.channels.values_mut() {
-            view.filled();
-        }
-        self.fills.clear();
-        self.refill_at = None;
-        if let Phase::Live { session } = &self.phase {
-            effects.push(Effect::Emit(ClientEvent::Closed { session: session.clone() }));
-        }
-    }
-
-    fn wait(&mut self, until: MonoTime) {
-        self.phase = Phase::Waiting { until };
-    }
-
-    /// Exponential with full jitter (Brooker, AWS Architecture Blog, 2015): a storm of clients
-    /// that lost the same gateway comes back spread over the whole interval.
-    fn backoff(&mut self) -> Duration {
-        let doublings = self.failures.saturating_sub(1).min(16);
-        let most = CLIENT_BACKOFF_MIN.saturating_mul(1 << doublings).min(CLIENT_BACKOFF_MAX);
-        let most_ms = u64::try_from(most.as_millis()).expect("seconds fit").max(1);
-        self.draws += 1;
-        let draw = scatter(self.config.seed ^ scatter(self.draws));
-        Duration::from_millis(1 + draw % most_ms)
     }
 }
 

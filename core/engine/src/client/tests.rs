@@ -3,7 +3,10 @@
 use super::*;
 use crate::entry::Content;
 use crate::frame::GoodbyeCode;
-use crate::ids::{UserId, WorkspaceId};
+use crate::ids::WorkspaceId;
+use crate::limits::{
+    CLIENT_BACKOFF_MAX, CLIENT_BACKOFF_MIN, CLIENT_SILENCE_BACKGROUND_MAX, CLIENT_SILENCE_MAX,
+};
 
 fn at(ms: u64) -> MonoTime {
     MonoTime(Duration::from_millis(ms))
@@ -203,14 +206,76 @@ fn repeats_are_not_delivered_twice() {
 }
 
 #[test]
-fn a_silent_connection_is_pinged_then_given_up() {
+fn a_silent_connection_is_sent_a_heartbeat_then_given_up() {
     let mut client = live();
     let ping = client.next_deadline().unwrap();
     assert_eq!(ping, MonoTime(HEARTBEAT));
-    assert_eq!(client.feed(ping, Input::Tick), [Effect::Send(ClientFrame::Ping)]);
+    assert_eq!(client.feed(ping, Input::Tick), beat(PresenceState::Active, false));
     let silent = client.next_deadline().unwrap();
     assert_eq!(silent, MonoTime(CLIENT_SILENCE_MAX));
     assert_eq!(client.feed(silent, Input::Tick).first(), Some(&Effect::Disconnect));
+}
+
+fn beat(state: PresenceState, background: bool) -> Vec<Effect> {
+    vec![
+        Effect::Send(ClientFrame::Heartbeat { state, background }),
+        Effect::Emit(ClientEvent::Heartbeat { state, background }),
+    ]
+}
+
+#[test]
+fn what_the_application_said_of_presence_is_said_again_on_the_next_session() {
+    let mut client = live();
+    let away = Command::SetPresence { state: PresenceState::Away, background: true };
+    assert_eq!(client.feed(at(1), Input::Command(away)), beat(PresenceState::Away, true));
+    let users = vec![UserId::new("bob").unwrap()];
+    let watch = Command::WatchPresence { users: users.clone() };
+    let first = client.feed(at(2), Input::Command(watch));
+    assert!(matches!(&first[..], [Effect::Send(ClientFrame::PresenceSubscribe { .. })]));
+
+    client.feed(at(3), Input::Disconnected);
+    let due = client.next_deadline().unwrap();
+    client.feed(due, Input::Tick);
+    client.feed(due, Input::Connected);
+    let effects = client.feed(due, Input::Frame(welcome(10)));
+    let again = effects.iter().filter_map(|effect| match effect {
+        Effect::Send(frame) => Some(frame),
+        Effect::Connect { .. } | Effect::Disconnect | Effect::Emit(_) => None,
+    });
+    let heartbeat = ClientFrame::Heartbeat { state: PresenceState::Away, background: true };
+    let subscribe = ClientFrame::PresenceSubscribe { id: 2, users };
+    assert_eq!(Vec::from_iter(again), [&heartbeat, &subscribe]);
+}
+
+#[test]
+fn a_throttled_client_is_patient_and_stays_so_when_it_is_shown_again() {
+    let mut client = live();
+    let set = |background| {
+        Input::Command(Command::SetPresence { state: PresenceState::Active, background })
+    };
+    client.feed(at(0), set(true));
+    let minute = at(60_000);
+    assert_eq!(client.feed(minute, Input::Tick), beat(PresenceState::Active, true));
+    assert_eq!(client.feed(minute, set(false)), beat(PresenceState::Active, false));
+    assert_eq!(client.next_deadline(), Some(minute + HEARTBEAT));
+
+    client.feed(minute, set(true));
+    let silent = minute + CLIENT_SILENCE_BACKGROUND_MAX;
+    assert_eq!(client.feed(silent, Input::Tick).first(), Some(&Effect::Disconnect));
+}
+
+#[test]
+fn a_client_that_went_offline_comes_back_only_when_told() {
+    let mut client = live();
+    let away = client.feed(at(1), Input::Command(Command::GoOffline));
+    assert_eq!(away.first(), Some(&Effect::Disconnect));
+    assert_eq!(client.next_deadline(), None);
+    client.feed(at(2), send("n1"));
+    client.feed(at(2), Input::Command(Command::Reconnect));
+    assert_eq!(client.next_deadline(), None);
+    client.feed(at(3), Input::Command(Command::GoOnline));
+    assert_eq!(client.next_deadline(), Some(at(3)));
+    assert!(matches!(client.feed(at(3), Input::Tick)[..], [Effect::Connect { .. }]));
 }
 
 #[test]

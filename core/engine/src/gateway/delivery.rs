@@ -181,7 +181,9 @@ impl Gateway {
     ) {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         session.queue.measured(bytes);
-        for key in std::mem::take(&mut session.waiting) {
+        let waiting = std::mem::take(&mut session.waiting);
+        self.presence_measured(connection, effects);
+        for key in waiting {
             let channel = self.channels.get_mut(&key);
             if let Some(cursor) = channel.and_then(|channel| channel.followers.get_mut(connection))
             {

@@ -10,9 +10,10 @@ use crate::limits::HEARTBEAT;
 use crate::link::{FromOwner, OpenedChannel, Ticket, ToOwner};
 use crate::placement::shard_of;
 use crate::session::Phase;
+use crate::time::MonoTime;
 
 impl Gateway {
-    pub(super) fn link_up(&mut self, shard: ShardId, effects: &mut Vec<Effect>) {
+    pub(super) fn link_up(&mut self, now: MonoTime, shard: ShardId, effects: &mut Vec<Effect>) {
         self.links_up.insert(shard);
         let users: Vec<(UserKey, Vec<ConnectionId>)> = self
             .users
@@ -38,6 +39,7 @@ impl Gateway {
                 effects.push(Effect::ToOwner { shard, frame });
             }
         }
+        self.presence_link_up(now, shard, effects);
     }
 
     pub(super) fn link_down(&mut self, shard: ShardId, effects: &mut Vec<Effect>) {
@@ -119,6 +121,8 @@ impl Gateway {
             FromOwner::Joined { user, channel, seq } => {
                 self.add_channel(&user, &channel, seq, seq, effects);
             }
+            FromOwner::Presence { told } => self.presence_told(told, effects),
+            FromOwner::Typing { channel, user } => self.relay_typing(&channel, &user, effects),
             FromOwner::Pong => debug_assert!(self.links_up.contains(&shard)),
         }
     }

@@ -18,9 +18,11 @@
 mod counts;
 mod delivery;
 mod links;
+mod presence;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod typing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -130,6 +132,7 @@ pub struct Gateway {
     /// When the input came that is being handled.
     now: MonoTime,
     counts: GatewayCounts,
+    presence: presence::Presence,
 }
 
 /// A channel with a session at this gateway.
@@ -182,6 +185,7 @@ impl Gateway {
             deadlines: BTreeSet::new(),
             now: MonoTime::default(),
             counts: GatewayCounts::default(),
+            presence: presence::Presence::default(),
         }
     }
 
@@ -198,7 +202,7 @@ impl Gateway {
             Input::Text { connection, text } => self.text(now, wall, connection, &text, effects),
             Input::Disconnected { connection } => self.leave(connection, effects),
             Input::Queue { connection, bytes } => self.queue_measured(connection, bytes, effects),
-            Input::LinkUp { shard } => self.link_up(shard, effects),
+            Input::LinkUp { shard } => self.link_up(now, shard, effects),
             Input::LinkDown { shard } => self.link_down(shard, effects),
             Input::Link { shard, frame } => self.link_frame(shard, frame, effects),
             Input::Tick => self.tick(now, effects),
@@ -211,7 +215,8 @@ impl Gateway {
 
     /// When to feed [`Input::Tick`], if nothing else happens before.
     pub fn next_deadline(&self) -> Option<MonoTime> {
-        self.deadlines.first().map(|(deadline, _)| *deadline)
+        let session = self.deadlines.first().map(|(deadline, _)| *deadline);
+        session.into_iter().chain(self.presence.next_deadline()).min()
     }
 
     /// Sessions that are connected.

@@ -58,6 +58,8 @@ impl Gateway {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         session.heard_at = now;
         self.counts.frames += 1;
+        self.heard(now, connection);
+        let Some(session) = self.sessions.get(&connection) else { return };
         let live = match &session.phase {
             Phase::Greeting => None,
             Phase::Opening { user, .. } | Phase::Live { user, .. } => Some(user.clone()),
@@ -75,6 +77,15 @@ impl Gateway {
             (Ok(_), None) => {
                 let message = "the first frame of a connection must be hello".to_owned();
                 self.goodbye(connection, GoodbyeCode::Protocol, message, Some(0), effects);
+            }
+            (Ok(ClientFrame::Heartbeat { state, background }), Some(user)) => {
+                self.heartbeat(now, connection, &user, (state, background), effects);
+            }
+            (Ok(ClientFrame::PresenceSubscribe { id, users }), Some(user)) => {
+                self.presence_subscribe(connection, &user, (id, users), effects);
+            }
+            (Ok(ClientFrame::Typing { channel }), Some(user)) => {
+                self.typing(now, connection, &user, channel, effects);
             }
             (Ok(frame), Some(user)) => self.request(connection, &user, frame, effects),
         }
@@ -165,9 +176,11 @@ impl Gateway {
                 };
                 (id, channel, Ask::Page(Box::new(read)))
             }
-            ClientFrame::Hello { .. } | ClientFrame::Ping => {
-                unreachable!("handled before the session's phase was looked at")
-            }
+            ClientFrame::Hello { .. }
+            | ClientFrame::Ping
+            | ClientFrame::Heartbeat { .. }
+            | ClientFrame::PresenceSubscribe { .. }
+            | ClientFrame::Typing { .. } => unreachable!("no request, or handled by the caller"),
         };
         let shard = self.shard_of(&user.workspace);
         let page = matches!(frame, Ask::Page(_));
@@ -225,6 +238,7 @@ impl Gateway {
     }
 
     pub(super) fn tick(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+        self.tick_presence(now, effects);
         while let Some(&(deadline, connection)) = self.deadlines.first() {
             if deadline > now {
                 break;
@@ -246,15 +260,27 @@ impl Gateway {
                 Phase::Opening { .. } => {
                     self.deadlines.insert((session.heard_at + HELLO_TIMEOUT, connection));
                 }
-                Phase::Live { .. } if session.heard_at + SESSION_IDLE_TIMEOUT <= now => {
-                    self.counts.hits.hit(Limit::SessionIdleTime);
-                    let message = idle_message(SESSION_IDLE_TIMEOUT);
-                    self.goodbye(connection, GoodbyeCode::Idle, message, Some(0), effects);
-                }
-                Phase::Live { .. } => {
-                    self.deadlines.insert((session.heard_at + SESSION_IDLE_TIMEOUT, connection));
-                }
+                Phase::Live { .. } => self.look_whether_idle(now, connection, effects),
             }
+        }
+    }
+
+    fn look_whether_idle(
+        &mut self,
+        now: MonoTime,
+        connection: ConnectionId,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(session) = self.sessions.get(&connection) else { return };
+        let timeout = self.idle_timeout(connection);
+        if session.heard_at + timeout <= now {
+            self.counts.hits.hit(Limit::SessionIdleTime);
+            let message = idle_message(timeout);
+            self.goodbye(connection, GoodbyeCode::Idle, message, Some(0), effects);
+        } else {
+            // A session may come out of the background meanwhile, so look no later than that.
+            let at = (session.heard_at + timeout).min(now + SESSION_IDLE_TIMEOUT);
+            self.deadlines.insert((at, connection));
         }
     }
 
@@ -270,6 +296,7 @@ impl Gateway {
     /// The session is over: takes it out of every table. Twice is once.
     pub(super) fn leave(&mut self, connection: ConnectionId, effects: &mut Vec<Effect>) {
         let Some(session) = self.sessions.remove(&connection) else { return };
+        self.leave_presence(connection, session.heard_at, effects);
         let (user, channels) = match session.phase {
             Phase::Greeting => return,
             Phase::Opening { user, ticket, .. } => {
@@ -303,5 +330,5 @@ impl Gateway {
 }
 
 fn idle_message(timeout: Duration) -> String {
-    format!("no frame came for {} s; send ping", timeout.as_secs())
+    format!("no frame came for {} s; send heartbeat or ping", timeout.as_secs())
 }

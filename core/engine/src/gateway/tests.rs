@@ -1,6 +1,8 @@
 //! Tests of the gateway machine, through `handle` only.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of effect")]
 
+mod presence;
+
 use std::time::Duration;
 
 use super::*;

@@ -13,6 +13,7 @@
 //! - **One copy per gateway**: an entry is published once per subscribed link.
 
 mod counts;
+mod presence;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -26,8 +27,9 @@ use crate::limits::{BODY_BYTES_MAX, PAGE_ENTRIES_MAX};
 use crate::link::{FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
 use crate::membership::Membership;
 use crate::nonces::{NonceKey, Nonces};
+use crate::presence::{self as users, Presence};
 use crate::sequencer::Sequencer;
-use crate::time::WallTime;
+use crate::time::{MonoTime, WallTime};
 
 pub use counts::OwnerCounts;
 
@@ -50,6 +52,8 @@ pub enum Input {
         read: ReadId,
         entries: Vec<Entry>,
     },
+    /// [`Owner::next_deadline`] has passed.
+    Tick,
 }
 
 /// What the shell must do.
@@ -89,6 +93,7 @@ pub struct Owner {
     reads: BTreeMap<ReadId, (LinkId, Ticket, ChannelKey)>,
     last_read: u64,
     counts: OwnerCounts,
+    presence: Presence,
 }
 
 #[derive(Debug)]
@@ -132,17 +137,34 @@ impl Owner {
         &self.counts
     }
 
-    pub fn handle(&mut self, wall: WallTime, input: Input, effects: &mut Vec<Effect>) {
+    pub fn handle(
+        &mut self,
+        now: MonoTime,
+        wall: WallTime,
+        input: Input,
+        effects: &mut Vec<Effect>,
+    ) {
         match input {
-            Input::LinkDown { link } => self.link_down(link),
-            Input::Frame { link, frame } => self.frame(wall, link, frame, effects),
-            Input::Stored { count } => self.stored(count, effects),
+            Input::LinkDown { link } => {
+                self.link_down(link);
+                self.presence(now, users::Input::LinkDown { link }, effects);
+            }
+            Input::Frame { link, frame } => self.frame(now, wall, link, frame, effects),
+            Input::Stored { count } => self.stored(now, count, effects),
             Input::Read { read, entries } => self.read_done(read, entries, effects),
+            Input::Tick => self.presence(now, users::Input::Tick, effects),
         }
         self.counts.channels = self.channels.len();
     }
 
-    fn frame(&mut self, wall: WallTime, link: LinkId, frame: ToOwner, effects: &mut Vec<Effect>) {
+    fn frame(
+        &mut self,
+        now: MonoTime,
+        wall: WallTime,
+        link: LinkId,
+        frame: ToOwner,
+        effects: &mut Vec<Effect>,
+    ) {
         match frame {
             ToOwner::Open { ticket, user } => {
                 let channels = self.channels_of(&user);
@@ -173,6 +195,14 @@ impl Owner {
                     reply(link, refusal.into_frame(ticket), effects);
                 }
             }
+            ToOwner::Beats { beats } => {
+                self.presence(now, users::Input::Beats { beats }, effects);
+            }
+            ToOwner::Watch { connection, watcher: user, users: watched } => {
+                let watcher = users::Watcher { link, connection };
+                self.presence(now, users::Input::Watch { watcher, user, watched }, effects);
+            }
+            ToOwner::Typing { channel, user } => self.typing(channel, user, effects),
             ToOwner::Ping => reply(link, FromOwner::Pong, effects),
         }
     }
@@ -244,7 +274,7 @@ impl Owner {
         effects.push(Effect::Append(ChannelEntry { channel, entry }));
     }
 
-    fn stored(&mut self, count: usize, effects: &mut Vec<Effect>) {
+    fn stored(&mut self, now: MonoTime, count: usize, effects: &mut Vec<Effect>) {
         let mut published: BTreeMap<ChannelKey, Vec<Entry>> = BTreeMap::new();
         for _ in 0..count {
             let key = self.appending.pop_front().expect("the store holds more than was appended");
@@ -259,7 +289,7 @@ impl Owner {
             }
             if let Content::Joined { user } = &entry.content {
                 channel.joining.remove(user);
-                self.joined(&key, user.clone(), entry.seq, effects);
+                self.joined(now, &key, user.clone(), entry.seq, effects);
             }
             published.entry(key).or_default().push(entry);
         }
@@ -272,9 +302,17 @@ impl Owner {
         }
     }
 
-    fn joined(&mut self, key: &ChannelKey, user: UserId, seq: SeqNo, effects: &mut Vec<Effect>) {
+    fn joined(
+        &mut self,
+        now: MonoTime,
+        key: &ChannelKey,
+        user: UserId,
+        seq: SeqNo,
+        effects: &mut Vec<Effect>,
+    ) {
         self.membership.join(key, &user, seq);
         let user = UserKey { workspace: key.workspace.clone(), user };
+        self.presence(now, users::Input::Joined { user: user.clone() }, effects);
         if let Some(links) = self.open.get(&user) {
             let links = links.iter().copied().collect();
             let frame = FromOwner::Joined { user, channel: key.channel.clone(), seq };

@@ -38,7 +38,7 @@ fn join(ticket: u64, who: &str) -> ToOwner {
 impl Owner {
     fn feed(&mut self, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.handle(WallTime(7), input, &mut effects);
+        self.handle(MonoTime::default(), WallTime(7), input, &mut effects);
         effects
     }
 
@@ -196,4 +196,36 @@ fn history_is_for_members_and_a_lost_link_takes_its_reads_with_it() {
         panic!("no read: {effects:?}");
     };
     assert_eq!(owner.feed(Input::Read { read: *second, entries: Vec::new() }), []);
+}
+
+#[test]
+fn typing_is_relayed_for_members_to_every_gateway_that_listens() {
+    let mut owner = with_ada();
+    let typing = |who: &str| ToOwner::Typing { channel: channel(), user: user(who) };
+    assert_eq!(owner.ask(typing("ada")), [], "nobody listens");
+    owner.ask(ToOwner::Subscribe { channel: channel() });
+    let frame = FromOwner::Typing { channel: channel(), user: user("ada") };
+    assert_eq!(owner.ask(typing("ada")), [Effect::Send { links: vec![LINK], frame }]);
+    assert_eq!(owner.ask(typing("bob")), [], "not a member");
+}
+
+#[test]
+fn a_gateway_is_told_of_a_user_once_for_all_its_sessions() {
+    let mut owner = with_ada();
+    owner.ask(join(1, "bob"));
+    owner.feed(Input::Stored { count: 1 });
+    for connection in [1, 2] {
+        let users = vec![crate::presence::Watched { user: user("ada"), told: None }];
+        let connection = crate::ids::ConnectionId(connection);
+        owner.ask(ToOwner::Watch { connection, watcher: user_key("bob"), users });
+    }
+    let (state, background) = (crate::frame::PresenceState::Active, false);
+    let session = crate::presence::SessionId(7);
+    let user = user_key("ada");
+    let beat = crate::presence::Beat { user, session, number: 1, state, background, age_ms: 0 };
+    let effects = owner.ask(ToOwner::Beats { beats: vec![beat] });
+    let [Effect::Send { frame: FromOwner::Presence { told }, .. }] = &effects[..] else {
+        panic!("not one frame: {effects:?}");
+    };
+    assert_eq!((told.len(), told[0].connections.len()), (1, 2));
 }

@@ -88,7 +88,19 @@ const STRANGE: [&str; 16] = [
     "\"unclosed",
 ];
 
-const TYPES: [&str; 8] = ["hello", "send", "join", "history", "ping", "pong", "message", ""];
+const TYPES: [&str; 11] = [
+    "hello",
+    "send",
+    "join",
+    "history",
+    "ping",
+    "pong",
+    "message",
+    "heartbeat",
+    "presence_subscribe",
+    "typing",
+    "",
+];
 
 fn value(random: &mut Random) -> String {
     match random.below(8) {
@@ -142,7 +154,7 @@ pub(crate) fn hello(random: &mut Random, tokens: &Tokens) -> String {
 fn good(random: &mut Random, tokens: &Tokens) -> String {
     let id = position(random);
     let channel = channel(random);
-    match random.below(20) {
+    match random.below(25) {
         0 if random.one_in(12) => hello(random, tokens),
         0..8 => {
             let body = match random.below(40) {
@@ -165,6 +177,19 @@ fn good(random: &mut Random, tokens: &Tokens) -> String {
                 r#"{{"type":"history","id":{id},"channel":"{channel}","after":{after},"limit":{limit}}}"#
             )
         }
+        20 | 21 => {
+            let state = random.pick(&["active", "away", "offline"]);
+            let background = random.one_in(2);
+            format!(r#"{{"type":"heartbeat","state":"{state}","background":{background}}}"#)
+        }
+        22 | 23 => {
+            let count = if random.one_in(20) { 499 + random.below(4) } else { random.below(4) };
+            let users: Vec<String> =
+                (0..count).map(|_| format!("\"{}\"", USERS[random.below(USERS.len())])).collect();
+            let users = users.join(",");
+            format!(r#"{{"type":"presence_subscribe","id":{id},"users":[{users}]}}"#)
+        }
+        24 => format!(r#"{{"type":"typing","channel":"{channel}"}}"#),
         _ => r#"{"type":"ping"}"#.to_owned(),
     }
 }

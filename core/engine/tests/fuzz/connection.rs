@@ -31,6 +31,8 @@ pub(crate) struct Counts {
     pub(crate) busy: u64,
     pub(crate) resume_ahead: u64,
     pub(crate) measured: u64,
+    pub(crate) presences: u64,
+    pub(crate) typings: u64,
 }
 
 impl Counts {
@@ -52,6 +54,8 @@ impl Counts {
             (self.busy, "rejections as busy"),
             (self.resume_ahead, "resumes ahead of the log"),
             (self.measured, "queues measured"),
+            (self.presences, "presences told"),
+            (self.typings, "typings relayed"),
         ] {
             assert!(count >= 10, "the fuzzer hardly made any {what}: {self:#?}");
         }

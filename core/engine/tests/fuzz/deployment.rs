@@ -6,18 +6,21 @@
 //! - Entries of a channel rise by one from where the session was told that they start, and are
 //!   those of the log; `caught_up` is only said to who has them all.
 //! - A session has no more open requests, and pages among them, than the limits allow.
+//! - A session hears of the presence of those alone whom it asked about, and of changes only.
 //! - No message of an error is empty, or longer than [`FRAME_ERROR_BYTES_MAX`].
 //! - When all connections are gone, so is everything that the gateway kept for them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use seriatim_engine::frame::{ClientFrame, GoodbyeCode, LogFrame, RejectCode, ServerFrame};
+use seriatim_engine::frame::{
+    ClientFrame, GoodbyeCode, LogFrame, PresenceState, RejectCode, ServerFrame,
+};
 use seriatim_engine::gateway::{Effect, Gateway, GatewayConfig, Input};
-use seriatim_engine::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, WorkspaceId};
+use seriatim_engine::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserId, WorkspaceId};
 use seriatim_engine::limits::{
-    FRAME_ERROR_BYTES_MAX, SERVER_FRAME_BYTES_MAX, SESSION_PAGES_MAX, SESSION_QUEUE_BYTES_LOW,
-    SESSION_REQUESTS_MAX,
+    FRAME_ERROR_BYTES_MAX, PRESENCE_WATCHED_MAX, SERVER_FRAME_BYTES_MAX, SESSION_PAGES_MAX,
+    SESSION_QUEUE_BYTES_LOW, SESSION_REQUESTS_MAX,
 };
 use seriatim_engine::link::{FromOwner, Ticket, ToOwner};
 use seriatim_engine::slots::Numbering;
@@ -44,6 +47,8 @@ struct Client {
     requests: BTreeMap<Ticket, bool>,
     /// The newest entry that was sent, per channel.
     sent_upto: BTreeMap<ChannelId, u64>,
+    /// Who was asked about last, and what was said of them.
+    watched: BTreeMap<UserId, Option<PresenceState>>,
 }
 
 pub(crate) struct Deployment {
@@ -212,6 +217,7 @@ impl Deployment {
             greeted: false,
             requests: BTreeMap::new(),
             sent_upto: BTreeMap::new(),
+            watched: BTreeMap::new(),
         };
         self.clients.insert(connection, client);
         self.input(Input::Connected { connection }, counts);
@@ -256,6 +262,12 @@ impl Deployment {
         if let Ok(frame) = &parsed {
             let again = ClientFrame::parse(&frame.to_json());
             assert_eq!(again.as_ref(), Ok(frame), "a frame does not read as it is written");
+        }
+        if let (Ok(ClientFrame::PresenceSubscribe { users, .. }), Some(client)) =
+            (&parsed, self.clients.get_mut(&connection))
+            && users.len() <= PRESENCE_WATCHED_MAX
+        {
+            client.watched = users.iter().map(|user| (user.clone(), None)).collect();
         }
         let asked_before = self.asked.len();
         let replies = self.input(Input::Text { connection, text: text.clone() }, counts);
@@ -362,6 +374,15 @@ impl Deployment {
                 check_message(message);
             }
             ServerFrame::Pong => {}
+            ServerFrame::Presence { user, state } => {
+                counts.presences += 1;
+                let told = client.watched.get_mut(user).expect("only who was asked about is told");
+                assert_ne!(told.replace(*state), Some(*state), "told the same twice");
+            }
+            ServerFrame::Typing { channel, .. } => {
+                counts.typings += 1;
+                assert!(client.sent_upto.contains_key(channel), "only channels it was told of");
+            }
             ServerFrame::Log(log) => {
                 counts.entries += 1;
                 let (channel, found) = log.clone().into_entry();

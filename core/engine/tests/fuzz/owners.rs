@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use seriatim_engine::entry::{Content, Entry};
-use seriatim_engine::frame::RejectCode;
-use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId};
-use seriatim_engine::link::{FromOwner, OpenedChannel, Ticket, ToOwner};
+use seriatim_engine::frame::{PresenceState, RejectCode};
+use seriatim_engine::ids::{ChannelId, ChannelKey, ConnectionId, Nonce, SeqNo, UserId, UserKey};
+use seriatim_engine::link::{FromOwner, OpenedChannel, Ticket, ToOwner, Told};
+use seriatim_engine::presence::Watched;
 use seriatim_engine::time::WallTime;
 
 use crate::client_text::CHANNELS;
@@ -47,6 +48,9 @@ pub(crate) fn ticket(frame: &ToOwner) -> Option<Ticket> {
         ToOwner::Close { .. }
         | ToOwner::Subscribe { .. }
         | ToOwner::Unsubscribe { .. }
+        | ToOwner::Beats { .. }
+        | ToOwner::Watch { .. }
+        | ToOwner::Typing { .. }
         | ToOwner::Ping => None,
     }
 }
@@ -61,6 +65,8 @@ pub(crate) fn answered(frame: &FromOwner) -> Option<Ticket> {
         FromOwner::Head { .. }
         | FromOwner::Entries { .. }
         | FromOwner::Joined { .. }
+        | FromOwner::Presence { .. }
+        | FromOwner::Typing { .. }
         | FromOwner::Pong => None,
     }
 }
@@ -134,10 +140,7 @@ impl Owners {
                 let seq = SeqNo(*self.head(channel));
                 let accepted =
                     FromOwner::Accepted { ticket: *ticket, seq, at: WallTime(5), duplicate: false };
-                let user = seriatim_engine::ids::UserKey {
-                    workspace: channel.workspace.clone(),
-                    user: user.clone(),
-                };
+                let user = UserKey { workspace: channel.workspace.clone(), user: user.clone() };
                 vec![accepted, FromOwner::Joined { user, channel: channel.channel.clone(), seq }]
             }
             ToOwner::Read { ticket, channel, after, .. } => {
@@ -149,9 +152,41 @@ impl Owners {
                 let entries = entries(after, head);
                 vec![FromOwner::Page { ticket: *ticket, entries, head: SeqNo(head) }]
             }
-            ToOwner::Close { .. } | ToOwner::Unsubscribe { .. } => Vec::new(),
+            ToOwner::Watch { connection, watcher, users } => {
+                vec![self.presence(random, *connection, watcher, users)]
+            }
+            ToOwner::Typing { channel, user } => {
+                vec![FromOwner::Typing { channel: channel.clone(), user: user.clone() }]
+            }
+            ToOwner::Close { .. } | ToOwner::Unsubscribe { .. } | ToOwner::Beats { .. } => {
+                Vec::new()
+            }
             ToOwner::Ping => vec![FromOwner::Pong],
         }
+    }
+
+    /// An honest owner answers about those who were asked for, a hostile one about anybody, to
+    /// anybody.
+    fn presence(
+        &self,
+        random: &mut Random,
+        connection: ConnectionId,
+        watcher: &UserKey,
+        users: &[Watched],
+    ) -> FromOwner {
+        let states = [PresenceState::Offline, PresenceState::Away, PresenceState::Active];
+        let mut told = Vec::new();
+        for watched in users.iter().take(3) {
+            let mut user = UserKey { user: watched.user.clone(), ..watcher.clone() };
+            let mut connection = connection;
+            if self.hostile && random.one_in(3) {
+                user.user = UserId::new(random.pick(&["bob", "nobody"])).unwrap();
+                connection = ConnectionId(random.below(9) as u64);
+            }
+            let state = states[random.below(3)];
+            told.push(Told { user, state, connections: vec![connection] });
+        }
+        FromOwner::Presence { told }
     }
 
     /// Says no, or something that answers no such question.
