@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up what the tests need, then runs all of them. Needs Rust and git; on Debian it installs the
-# rest (Python's venv, Node and npm) from Debian's packages, as root or by sudo, when it is missing.
+# rest (Python's venv, Node, npm and Chromium) from Debian's packages, as root or by sudo, when it is missing.
 # Quick when everything is there. Stops at the first failing step and names it.
 
 set -euo pipefail
@@ -56,11 +56,16 @@ node_is_new_enough() {
     has node && node -e 'require("node:util").parseArgs || process.exit(1)' 2>/dev/null
 }
 
+has_chromium() {
+    [[ -n "${SERIATIM_TEST_CHROMIUM:-}" ]] || has chromium
+}
+
 install_missing_packages() {
     local packages=()
     has_venv || packages+=(python3 python3-venv)
     has node || packages+=(nodejs)
     has npm || packages+=(npm)
+    has_chromium || packages+=(chromium)
     if ((${#packages[@]} > 0)); then
         local as_root=()
         if ((EUID != 0)); then
@@ -74,6 +79,7 @@ install_missing_packages() {
             apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
     fi
     has_venv || fail "python3 still has no venv; install your Python's venv package"
+    has_chromium || fail "chromium is missing; install it, or set SERIATIM_TEST_CHROMIUM to one"
     node_is_new_enough || fail "node is missing or older than 16.17; install a newer one"
 }
 

@@ -123,18 +123,22 @@ impl Serve {
         let data = self.data.display().to_string();
         let ready = move |listening: Listening| {
             let address = listening.clients.unwrap_or_default();
-            print_next_steps(&address, &data, &demo_token(&token_key, now));
+            let token = |user| demo_token(&token_key, user, now);
+            print_next_steps(&address, &data, &token("ada"), &token("bob"));
         };
         start(world, config, ready, log)
     }
 }
 
-fn print_next_steps(address: &str, data: &str, token: &str) {
+fn print_next_steps(address: &str, data: &str, ada: &str, bob: &str) {
     say(&format!(
         "seriatim is up.\n\n  clients   ws://{address}/v1/ws   (subprotocol seriatim.v1)\n  \
          health    http://{address}/healthz\n  data      {data}\n  \
-         token     {token}\n            (user ada of workspace demo, good for 24 hours)\n\n\
-         Next: connect with any WebSocket client and send\n\n  \
+         token     {ada}\n            (user ada of workspace demo, good for 24 hours)\n\n\
+         Next: open the chat page in two windows, as ada and as bob\n\n  \
+         http://{address}/#token={ada}\n\n  \
+         http://{address}/#token={bob}\n\n\
+         or connect with any WebSocket client and send\n\n  \
          {{\"type\":\"hello\",\"token\":\"<the token>\"}}\n  \
          {{\"type\":\"join\",\"id\":1,\"channel\":\"general\"}}\n  \
          {{\"type\":\"send\",\"id\":2,\"channel\":\"general\",\"nonce\":\"n1\",\"body\":\"hello\"}}\n\n\
@@ -150,9 +154,9 @@ fn say(text: &str) {
     drop(writeln!(output, "{text}").and_then(|()| output.flush()));
 }
 
-fn demo_token(key: &TokenKey, now: WallTime) -> String {
+fn demo_token(key: &TokenKey, user: &str, now: WallTime) -> String {
     let workspace = WorkspaceId::new("demo").expect("a sound name");
-    let user = UserId::new("ada").expect("a sound name");
+    let user = UserId::new(user).expect("a sound name");
     let expires_at = WallTime(now.0 + hours_ms(24));
     key.sign(&Claims { workspace, user, expires_at })
 }

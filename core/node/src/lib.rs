@@ -12,6 +12,7 @@ mod messages;
 mod metrics;
 mod numbers;
 mod outbox;
+mod page;
 mod pump;
 mod socket;
 mod start;

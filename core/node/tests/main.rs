@@ -1,6 +1,10 @@
 //! Tests of the server program as it ships: real processes, sockets and files.
 
 #[cfg(test)]
+mod browser;
+#[cfg(test)]
+mod chat_page;
+#[cfg(test)]
 mod kill_loop;
 #[cfg(test)]
 mod misbehaviour;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use seriatim_engine::handshake::{Request, Response};
 
 use super::{Context, health};
+use crate::page;
 
 /// Answers one request.
 pub(super) async fn answer(context: &Context, request: &Request, body: Bytes) -> Response {
@@ -27,7 +28,12 @@ async fn route(context: &Context, request: &Request, _: Bytes) -> Result<Respons
             only(request, "GET")?;
             Ok(health::metrics(context))
         }
-        _ => Err(Response::text(404, "nothing here; clients connect to /v1/ws by WebSocket")),
+        path => match page::answer(path) {
+            Some(file) => only(request, "GET").map(|()| file),
+            None => {
+                Err(Response::text(404, "nothing here; clients connect to /v1/ws by WebSocket"))
+            }
+        },
     }
 }
 
