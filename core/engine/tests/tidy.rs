@@ -29,8 +29,15 @@ fn no_rust_file_is_too_long() {
 
 #[test]
 fn nothing_is_left_undone() {
-    for mark in [concat!("FIX", "ME"), concat!("TO", "DO"), "todo!(", "unimplemented!("] {
-        assert_none(mark, |source| source.is_rust() && !source.is_this() && source.has(mark));
+    // In two pieces, so that this file doesn't have them.
+    let marks = [
+        concat!("FIX", "ME"),
+        concat!("TO", "DO"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+    ];
+    for mark in marks {
+        assert_none(mark, |source| source.is_rust() && source.has(mark));
     }
 }
 
@@ -57,8 +64,9 @@ fn the_engine_has_no_runtime() {
 
 #[test]
 fn nothing_depends_on_one_machine() {
-    for path in ["/work/", "/root/", "/home/"] {
-        assert_none(path, |source| !source.is_this() && source.has(path));
+    for home in ["work", "root", "home"] {
+        let path = format!("/{home}/");
+        assert_none(&path, |source| source.has(&path));
     }
 }
 
