@@ -1,7 +1,7 @@
 //! How full what is bounded is, and how often each limit was hit.
 //!
 //! Machines and shells keep these as plain numbers beside what they count; whoever watches a node
-//! reads copies. The simulator holds every level against its limit, all the time.
+//! reads copies.
 
 /// How full one bounded thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

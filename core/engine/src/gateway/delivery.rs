@@ -6,6 +6,7 @@ use crate::entry::Entry;
 use crate::followers::{Cursor, Frames, Offer, Run};
 use crate::frame::{LogFrame, ServerFrame};
 use crate::ids::{ChannelKey, ConnectionId, SeqNo, ShardId};
+use crate::levels::Limit;
 use crate::limits::{PAGE_ENTRIES_MAX, RUN_BYTES_MAX};
 use crate::link::ToOwner;
 use crate::session::Session;
@@ -104,6 +105,7 @@ impl Gateway {
         } else if session.queue.is_full() {
             cursor.waiting = true;
             session.waiting.push(key.clone());
+            self.counts.hits.hit(Limit::SessionQueueBytes);
         } else {
             self.read(key, connection, effects);
         }

@@ -9,6 +9,7 @@ use super::*;
 use crate::entry::{Content, Entry};
 use crate::frame::{ChannelStatus, LogFrame};
 use crate::ids::{Nonce, UserId};
+use crate::levels::Limit;
 use crate::limits::{
     CATCH_UP_READS_MAX, HELLO_TIMEOUT, SESSION_IDLE_TIMEOUT, SESSION_PAGES_MAX,
     SESSION_QUEUE_BYTES_MAX,
@@ -285,6 +286,7 @@ fn a_slow_session_leaves_live_delivery_and_comes_back_through_the_log() {
     assert!((3..6).contains(&sent), "{sent} of 6 were queued");
     assert!(effects.contains(&Effect::Measure { connection: ADA }));
     assert_eq!(read(&effects), None, "no page is read for a session that can't take it");
+    assert_eq!(gateway.counts().hits.of(Limit::SessionQueueBytes), 1);
 
     let effects = gateway.feed(Input::Queue { connection: ADA, bytes: 0 });
     let (ticket, after) = read(&effects).unwrap();

@@ -42,7 +42,6 @@ pub(crate) struct Gauges {
     pub(crate) exchanges: SharedLevel,
     pub(crate) handshakes_done: Count,
     pub(crate) plain_requests: Count,
-    pub(crate) bytes_sent: Count,
     /// The longest queue of any link.
     pub(crate) link_queue_bytes: SharedLevel,
 }
@@ -54,7 +53,6 @@ impl Default for Gauges {
             exchanges: SharedLevel::new("plain_connections", HTTP_CONNECTIONS_MAX),
             handshakes_done: Count::default(),
             plain_requests: Count::default(),
-            bytes_sent: Count::default(),
             // The frame that fills a queue beyond its limit closes the link and empties it.
             link_queue_bytes: SharedLevel::new("link_queue_bytes", LINK_QUEUE_BYTES_MAX),
         }

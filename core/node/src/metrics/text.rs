@@ -40,8 +40,6 @@ fn http(text: &mut Text, gauges: &Gauges) {
     text.one("seriatim_handshakes_total", "counter", "WebSockets that were opened.", &handshakes);
     let requests = gauges.plain_requests.get();
     text.one("seriatim_plain_requests_total", "counter", "Plain HTTP requests.", &requests);
-    let bytes = gauges.bytes_sent.get();
-    text.one("seriatim_sent_bytes_total", "counter", "Bytes written to WebSockets.", &bytes);
 }
 
 fn gateway(text: &mut Text, counts: &seriatim_engine::gateway::GatewayCounts) {
