@@ -39,6 +39,19 @@ impl Server {
         Self::start(arguments, whom, &data.with_extension("node.log"))
     }
 
+    /// An owner and a gateway in processes of their own, joined by a link. Tokens are made with the
+    /// gateway's data, the folder that is given.
+    pub(crate) fn owner_and_gateway(directory: &Path) -> (Self, Self, PathBuf) {
+        let (owner_data, gateway_data) = (directory.join("o1"), directory.join("g1"));
+        let owner = Self::node(&owner_data, &["--shard", "0"], "--messages", "gateways");
+        std::fs::create_dir(&gateway_data).expect("a writable folder");
+        std::fs::copy(owner_data.join("token.key"), gateway_data.join("token.key"))
+            .expect("the owner has made its key");
+        let to_owner = format!("0={}", owner.address);
+        let gateway = Self::node(&gateway_data, &["--owner", &to_owner], "--gateway", "clients");
+        (owner, gateway, gateway_data)
+    }
+
     fn start(arguments: Vec<String>, whom: &str, log: &Path) -> Self {
         let mut child = spawn(&arguments, "127.0.0.1:0", log);
         let output = child.stdout.take().expect("it is piped");

@@ -1,7 +1,5 @@
 //! A gateway and an owner in processes of their own, joined by a link.
 
-use std::fs;
-
 use seriatim_engine::ids::{ChannelId, SeqNo};
 
 use crate::process::Server;
@@ -11,12 +9,7 @@ use crate::user::{User, assert_as_sent, assert_contiguous, until, world};
 async fn gateway_and_owner_work_as_two_processes_and_survive_the_owners_kill() {
     let directory = tempfile::tempdir().unwrap();
     let world = world(directory.path());
-    let (owner_data, gateway_data) = (directory.path().join("o1"), directory.path().join("g1"));
-    let mut owner = Server::node(&owner_data, &["--shard", "0"], "--messages", "gateways");
-    fs::create_dir(&gateway_data).unwrap();
-    fs::copy(owner_data.join("token.key"), gateway_data.join("token.key")).unwrap();
-    let to_owner = format!("0={}", owner.address);
-    let gateway = Server::node(&gateway_data, &["--owner", &to_owner], "--gateway", "clients");
+    let (mut owner, gateway, gateway_data) = Server::owner_and_gateway(directory.path());
     let channel = ChannelId::new("general").unwrap();
     let mut ada = User::start(&world, "ada", &gateway.address, &gateway_data);
     let bob = User::start(&world, "bob", &gateway.address, &gateway_data);

@@ -1,6 +1,5 @@
 //! What those who watch a server are told: readiness, and figures.
 
-use std::fs;
 use std::time::Duration;
 
 use seriatim_engine::ids::{ChannelId, SeqNo};
@@ -67,12 +66,7 @@ async fn figures_count_what_users_do() {
 async fn a_node_that_lacks_something_is_not_ready_and_says_what() {
     let directory = tempfile::tempdir().unwrap();
     let world = world(directory.path());
-    let (owner_data, gateway_data) = (directory.path().join("o1"), directory.path().join("g1"));
-    let mut owner = Server::node(&owner_data, &["--shard", "0"], "--messages", "gateways");
-    fs::create_dir(&gateway_data).unwrap();
-    fs::copy(owner_data.join("token.key"), gateway_data.join("token.key")).unwrap();
-    let to_owner = format!("0={}", owner.address);
-    let gateway = Server::node(&gateway_data, &["--owner", &to_owner], "--gateway", "clients");
+    let (mut owner, gateway, _) = Server::owner_and_gateway(directory.path());
     let ready = |expected| {
         let (world, address) = (world.clone(), gateway.address.clone());
         async move {
