@@ -207,17 +207,53 @@ impl What {
     }
 }
 
+/// What an event tells of a channel's log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OfLog<'a> {
+    /// A client wants an entry there: a message, or without a nonce its join.
+    Asked { client: ClientIndex, nonce: Option<&'a Nonce> },
+    /// It learnt the entry's position.
+    Accepted { client: ClientIndex, nonce: Option<&'a Nonce>, seq: SeqNo },
+    /// Somebody has the entry.
+    Entry(&'a Entry),
+}
+
 impl What {
+    /// What the event tells of its channel's log, if anything.
+    pub fn of_log(&self) -> Option<OfLog<'_>> {
+        match self {
+            Self::Invoked { client, nonce, .. } => {
+                Some(OfLog::Asked { client: *client, nonce: Some(nonce) })
+            }
+            Self::JoinInvoked { client, .. } => Some(OfLog::Asked { client: *client, nonce: None }),
+            Self::Accepted { client, nonce, seq, .. } => {
+                Some(OfLog::Accepted { client: *client, nonce: nonce.as_ref(), seq: *seq })
+            }
+            Self::Received { entry, .. }
+            | Self::Delivered { entry, .. }
+            | Self::Stored { entry, .. } => Some(OfLog::Entry(entry)),
+            Self::Sent { .. }
+            | Self::Rejected { .. }
+            | Self::SessionOpened { .. }
+            | Self::SessionChannel { .. }
+            | Self::SessionClosed { .. }
+            | Self::ClientDown { .. }
+            | Self::ClientStopped { .. }
+            | Self::AuditDone
+            | Self::FaultBegan { .. }
+            | Self::FaultHealed { .. }
+            | Self::FaultsOver
+            | Self::Converged
+            | Self::RunEnded
+            | Self::Panicked { .. }
+            | Self::ErrorLogged { .. }
+            | Self::TaskLeaked { .. } => None,
+        }
+    }
+
     /// The entry that was received, delivered or stored.
     pub fn entry(&self) -> Option<&Entry> {
-        if let Self::Received { entry, .. }
-        | Self::Delivered { entry, .. }
-        | Self::Stored { entry, .. } = self
-        {
-            Some(entry)
-        } else {
-            None
-        }
+        if let Some(OfLog::Entry(entry)) = self.of_log() { Some(entry) } else { None }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use seriatim_engine::entry::{Content, Entry};
 use seriatim_engine::ids::SeqNo;
 
-use crate::history::{Event, Roster, What};
+use crate::history::{Event, OfLog, Roster, What};
 
 use super::{ChannelNumber, Findings, Guarantee, Positions, Seen, slot, user_of};
 
@@ -114,33 +114,13 @@ impl Guarantee for DenseOrder {
             self.audited = true;
         }
         let Some(number) = seen.channel else { return };
-        match &seen.event.what {
-            What::Accepted { seq, .. } => self.accepted(number, *seq, seen),
-            What::Received { entry, .. } | What::Delivered { entry, .. } => {
-                self.entry(number, entry, seen);
-            }
-            What::Stored { node, entry, .. } => {
-                self.stored(number, node, entry.seq, seen.event);
-                self.entry(number, entry, seen);
-            }
-            What::Invoked { .. }
-            | What::JoinInvoked { .. }
-            | What::Sent { .. }
-            | What::Rejected { .. }
-            | What::SessionOpened { .. }
-            | What::SessionChannel { .. }
-            | What::SessionClosed { .. }
-            | What::ClientDown { .. }
-            | What::ClientStopped { .. }
-            | What::AuditDone
-            | What::FaultBegan { .. }
-            | What::FaultHealed { .. }
-            | What::FaultsOver
-            | What::Converged
-            | What::RunEnded
-            | What::Panicked { .. }
-            | What::ErrorLogged { .. }
-            | What::TaskLeaked { .. } => {}
+        if let What::Stored { node, entry, .. } = &seen.event.what {
+            self.stored(number, node, entry.seq, seen.event);
+        }
+        match seen.event.what.of_log() {
+            Some(OfLog::Accepted { seq, .. }) => self.accepted(number, seq, seen),
+            Some(OfLog::Entry(entry)) => self.entry(number, entry, seen),
+            Some(OfLog::Asked { .. }) | None => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use seriatim_engine::entry::{Content, Entry};
 use seriatim_engine::ids::{Nonce, SeqNo, UserId};
 
-use crate::history::{Event, Roster, What};
+use crate::history::{Event, OfLog, Roster};
 
 use super::{ChannelNumber, Findings, Guarantee, Seen, slot, user_of};
 
@@ -68,37 +68,14 @@ impl Guarantee for Once {
 
     fn observe(&mut self, seen: &Seen<'_>) {
         let Some(number) = seen.channel else { return };
-        match &seen.event.what {
-            What::Accepted { client, nonce: Some(nonce), seq, .. } => {
-                let sender = user_of(&self.roster, *client).user.clone();
-                self.position(number, (&sender, nonce), *seq, seen);
+        match seen.event.what.of_log() {
+            Some(OfLog::Accepted { client, nonce: Some(nonce), seq }) => {
+                let sender = user_of(&self.roster, client).user.clone();
+                self.position(number, (&sender, nonce), seq, seen);
             }
-            What::Received { entry, .. } | What::Delivered { entry, .. } => {
-                // A copy of what was seen before tells nothing new.
-                if !seen.repeats {
-                    self.entry(number, entry, seen);
-                }
-            }
-            What::Stored { entry, .. } => self.entry(number, entry, seen),
-            What::Accepted { nonce: None, .. }
-            | What::Invoked { .. }
-            | What::JoinInvoked { .. }
-            | What::Sent { .. }
-            | What::Rejected { .. }
-            | What::SessionOpened { .. }
-            | What::SessionChannel { .. }
-            | What::SessionClosed { .. }
-            | What::ClientDown { .. }
-            | What::ClientStopped { .. }
-            | What::AuditDone
-            | What::FaultBegan { .. }
-            | What::FaultHealed { .. }
-            | What::FaultsOver
-            | What::Converged
-            | What::RunEnded
-            | What::Panicked { .. }
-            | What::ErrorLogged { .. }
-            | What::TaskLeaked { .. } => {}
+            // A copy of what was seen before tells nothing new.
+            Some(OfLog::Entry(entry)) if !seen.repeats => self.entry(number, entry, seen),
+            Some(OfLog::Accepted { .. } | OfLog::Asked { .. } | OfLog::Entry(_)) | None => {}
         }
     }
 
@@ -113,6 +90,7 @@ impl Guarantee for Once {
 mod tests {
     use super::super::fixture::*;
     use super::*;
+    use crate::history::What;
 
     fn found(history: History) -> Vec<String> {
         judged(Once::new(roster()), history)

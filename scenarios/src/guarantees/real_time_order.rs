@@ -10,7 +10,7 @@ use std::sync::Arc;
 use seriatim_engine::entry::{Content, Entry};
 use seriatim_engine::ids::{Nonce, SeqNo, UserId};
 
-use crate::history::{ClientIndex, Event, Roster, What};
+use crate::history::{ClientIndex, Event, OfLog, Roster};
 
 use super::{ChannelNumber, Findings, Guarantee, Seen, slot, user_of};
 
@@ -75,11 +75,11 @@ impl RealTimeOrder {
     fn accepted(
         &mut self,
         number: ChannelNumber,
-        (client, nonce): (ClientIndex, &Option<Nonce>),
+        (client, nonce): (ClientIndex, Option<&Nonce>),
         seq: SeqNo,
         seen: &Seen<'_>,
     ) {
-        let author = (user_of(&self.roster, client).user.clone(), nonce.clone());
+        let author = (user_of(&self.roster, client).user.clone(), nonce.cloned());
         self.position(number, &author, seq, seen.event);
         let channel = slot(&mut self.channels, number.0);
         if channel.accepted_upto.as_ref().is_none_or(|highest| highest.seq < seq) {
@@ -120,38 +120,16 @@ impl Guarantee for RealTimeOrder {
 
     fn observe(&mut self, seen: &Seen<'_>) {
         let Some(number) = seen.channel else { return };
-        match &seen.event.what {
-            What::Invoked { client, nonce, .. } => {
-                self.invoked(number, *client, Some(nonce), seen);
+        match seen.event.what.of_log() {
+            Some(OfLog::Asked { client, nonce }) => self.invoked(number, client, nonce, seen),
+            Some(OfLog::Accepted { client, nonce, seq }) => {
+                self.accepted(number, (client, nonce), seq, seen);
             }
-            What::JoinInvoked { client, .. } => self.invoked(number, *client, None, seen),
-            What::Accepted { client, nonce, seq, .. } => {
-                self.accepted(number, (*client, nonce), *seq, seen);
+            // A copy of what was seen before tells nothing new.
+            Some(OfLog::Entry(entry)) if !seen.repeats => {
+                self.entry(number, entry, seen.event);
             }
-            What::Received { entry, .. }
-            | What::Delivered { entry, .. }
-            | What::Stored { entry, .. } => {
-                // A copy of what was seen before tells nothing new.
-                if !seen.repeats {
-                    self.entry(number, entry, seen.event);
-                }
-            }
-            What::Sent { .. }
-            | What::Rejected { .. }
-            | What::SessionOpened { .. }
-            | What::SessionChannel { .. }
-            | What::SessionClosed { .. }
-            | What::ClientDown { .. }
-            | What::ClientStopped { .. }
-            | What::AuditDone
-            | What::FaultBegan { .. }
-            | What::FaultHealed { .. }
-            | What::FaultsOver
-            | What::Converged
-            | What::RunEnded
-            | What::Panicked { .. }
-            | What::ErrorLogged { .. }
-            | What::TaskLeaked { .. } => {}
+            Some(OfLog::Entry(_)) | None => {}
         }
     }
 
@@ -166,6 +144,7 @@ impl Guarantee for RealTimeOrder {
 mod tests {
     use super::super::fixture::*;
     use super::*;
+    use crate::history::What;
 
     fn found(history: History) -> Vec<String> {
         judged(RealTimeOrder::new(roster()), history)
