@@ -77,7 +77,15 @@ impl Server {
         let data = tempfile::tempdir()?;
         prepare(&data.path().join("log"), layout)?;
         let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--log", "warn", "--data"]);
+        // What is measured is what the machine can, not what one user may.
+        command.args(["--log", "warn", "serve", "--user-rate", "10000000:10000000"]);
+        command.args([
+            "--workspace-rate",
+            "10000000:10000000",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+        ]);
         command.arg(data.path());
         let mut process = Process::start(command)?;
         let address = loop {

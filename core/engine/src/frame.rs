@@ -200,6 +200,8 @@ pub enum RejectCode {
     BadBody,
     /// A limit is reached. The request did not happen; try again later.
     Busy,
+    /// The user or the workspace asks too often. The request did not happen; try again later.
+    RateLimited,
     /// The channel's owner can't be reached. **Whether it happened is unknown**: try again with
     /// the same nonce.
     Unavailable,
@@ -208,7 +210,7 @@ pub enum RejectCode {
 impl RejectCode {
     /// The same request may succeed later.
     pub fn is_retryable(self) -> bool {
-        matches!(self, Self::Busy | Self::Unavailable)
+        matches!(self, Self::Busy | Self::RateLimited | Self::Unavailable)
     }
 
     pub fn as_str(self) -> &'static str {
@@ -217,6 +219,7 @@ impl RejectCode {
             Self::NotMember => "not_member",
             Self::BadBody => "bad_body",
             Self::Busy => "busy",
+            Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
         }
     }

@@ -52,6 +52,7 @@ macro_rules! limits {
 }
 
 limits! {
+    AdmissionWait ADMISSION_WAIT_MAX,
     ClientFrameBytes CLIENT_FRAME_BYTES_MAX,
     HandshakeBytes HANDSHAKE_BYTES_MAX,
     HandshakeTime HANDSHAKE_TIMEOUT,
@@ -74,6 +75,9 @@ limits! {
     SessionRequests SESSION_REQUESTS_MAX,
     SessionStallTime SESSION_STALL_TIMEOUT,
     Sessions SESSIONS_MAX,
+    ShardRequests SHARD_REQUESTS_MAX,
+    UserRate USER_RATE_MAX,
+    WorkspaceRate WORKSPACE_RATE_MAX,
 }
 
 /// How often each limit was hit.

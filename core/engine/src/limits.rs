@@ -150,6 +150,34 @@ pub const SESSION_REQUESTS_MAX: usize = 256;
 /// rejected as `busy`.
 pub const SESSION_PAGES_MAX: usize = 4;
 
+/// Requests of one user at one gateway, a second in the long run: ten times what a busy bot sends.
+/// More: rejected as `rate_limited` with a time to retry after. Configurable.
+pub const USER_RATE_MAX: u32 = 200;
+
+/// Requests of one user at one gateway at once, after a quiet time: a client that comes back sends
+/// what it could not, and our own keeps [`CLIENT_OUTSTANDING_MAX`]. More: as [`USER_RATE_MAX`].
+pub const USER_BURST_MAX: u32 = 2_000;
+
+/// Requests of one workspace at one gateway, a second in the long run: one workspace leaves room for
+/// others in what a core numbers. More: as [`USER_RATE_MAX`]. Configurable.
+pub const WORKSPACE_RATE_MAX: u32 = 10_000;
+
+/// As [`USER_BURST_MAX`], for a workspace whose members come back together.
+pub const WORKSPACE_BURST_MAX: u32 = 40_000;
+
+/// Users, and workspaces, whose rate one gateway keeps: those that asked for something lately, of
+/// all its sessions. More: who has used least of their rate is forgotten, and starts afresh.
+pub const RATE_BUCKETS_MAX: usize = SESSIONS_MAX;
+
+/// Requests for one shard without an answer at one gateway: eight full commits. More: rejected as
+/// `busy` with a time to retry after.
+pub const SHARD_REQUESTS_MAX: usize = 8 * STORE_BATCH_MAX;
+
+/// How long the oldest request for a shard may wait for its answer: far above what a sound disk
+/// takes, and well below [`REPLY_TIMEOUT`]. Longer: new requests for the shard are rejected as
+/// `busy` until the owner has caught up.
+pub const ADMISSION_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// Links between nodes are pinged at this interval.
 pub const LINK_HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -203,6 +231,8 @@ const _: () = assert!(PAGE_BYTES_MAX < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PAGE_BYTES_MAX);
 const _: () = assert!(LINK_HEARTBEAT.as_millis() * 3 < LINK_TIMEOUT.as_millis());
 const _: () = assert!(SESSION_IDLE_TIMEOUT.as_millis() == 3 * HEARTBEAT.as_millis());
+const _: () = assert!(CLIENT_OUTSTANDING_MAX < USER_BURST_MAX as usize);
+const _: () = assert!(ADMISSION_WAIT_MAX.as_millis() < REPLY_TIMEOUT.as_millis());
 const _: () = assert!(2 * HEARTBEAT.as_millis() <= PRESENCE_TTL.as_millis());
 const _: () = assert!(PRESENCE_BACKGROUND_TTL.as_millis() <= PRESENCE_GRACE.as_millis());
 // A watched list of the longest names fits a client's frame.

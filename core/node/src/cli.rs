@@ -17,6 +17,7 @@ use seriatim_node::{
 use seriatim_world::log_store::LogStoreOptions;
 use seriatim_world::{World, real};
 
+use crate::gateway_flags::GatewayFlags;
 use crate::secret;
 
 /// seriatim: messages, one after another, in order.
@@ -48,6 +49,8 @@ struct Serve {
     /// Where the log and the token secret are kept; created at the first start.
     #[arg(long, default_value = "data")]
     data: PathBuf,
+    #[command(flatten)]
+    gateway: GatewayFlags,
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +74,8 @@ struct Node {
     /// For an owner: the number of a shard that it owns; may be repeated.
     #[arg(long)]
     shard: Vec<u32>,
+    #[command(flatten)]
+    flags: GatewayFlags,
 }
 
 #[derive(Debug, Args)]
@@ -111,6 +116,7 @@ impl Serve {
                 listen: self.listen,
                 owners: vec![OwnerConfig { shard, link: LinkAddress::Local }],
                 token_key: token_key.clone(),
+                rates: self.gateway.rates(),
             }),
             messages: Some(MessagesRole {
                 listen: None,
@@ -180,7 +186,8 @@ impl Node {
             Some(listen) => {
                 // A secret of its own would refuse the tokens of every other gateway.
                 let token_key = secret::load(&self.data)?;
-                Some(GatewayRole { listen, owners: check_owners(owners)?, token_key })
+                let (owners, rates) = (check_owners(owners)?, self.flags.rates());
+                Some(GatewayRole { listen, owners, token_key, rates })
             }
             None => None,
         };

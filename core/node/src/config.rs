@@ -1,5 +1,6 @@
 //! How a node is set up.
 
+use seriatim_engine::gateway::RateLimits;
 use seriatim_engine::ids::{NodeId, ShardId};
 use seriatim_engine::token::TokenKey;
 use seriatim_world::log_store::LogStoreOptions;
@@ -24,6 +25,8 @@ pub struct GatewayRole {
     /// Every shard with the way to its owner. Shards are numbered from 0 without a gap.
     pub owners: Vec<OwnerConfig>,
     pub token_key: TokenKey,
+    /// How often users and workspaces may ask for something.
+    pub rates: RateLimits,
 }
 
 /// Owns shards: the single writer of their channels.

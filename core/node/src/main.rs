@@ -1,6 +1,7 @@
 //! The server's command line.
 
 mod cli;
+mod gateway_flags;
 mod secret;
 
 use std::process::ExitCode;

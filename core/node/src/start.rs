@@ -106,7 +106,8 @@ async fn start_gateway(
     let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
     let shards = u32::try_from(role.owners.len()).expect("shard numbers are 32 bits");
     let boot = world.entropy.next_u64();
-    let machine = Gateway::new(GatewayConfig { shards, token_key: role.token_key, boot });
+    let machine =
+        Gateway::new(GatewayConfig { shards, token_key: role.token_key, rates: role.rates, boot });
     let numbers = Arc::new(Numbers::default());
     let metrics = dial.metrics.clone();
     let shell = gateway::run(world.clone(), machine, numbers.clone(), metrics, arrivals);

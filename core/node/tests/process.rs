@@ -27,6 +27,15 @@ impl Server {
         Self::start(arguments, "clients", &Path::new(data).with_extension("serve.log"))
     }
 
+    /// The same, with more flags.
+    pub(crate) fn serve_with(data: &Path, flags: &[&str]) -> Self {
+        let path = data.to_str().expect("a temporary path is UTF-8");
+        let own = ["serve", "--data", path].into_iter();
+        let arguments = own.chain(flags.iter().copied()).chain(["--listen"]);
+        let arguments = arguments.map(str::to_owned).collect();
+        Self::start(arguments, "clients", &data.with_extension("serve.log"))
+    }
+
     /// A node of several, with its data in `data`. `listen` is the role's flag, `whom` what the
     /// node calls those who connect there.
     pub(crate) fn node(data: &Path, flags: &[&str], listen: &str, whom: &str) -> Self {

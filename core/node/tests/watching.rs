@@ -63,6 +63,30 @@ async fn figures_count_what_users_do() {
 }
 
 #[tokio::test]
+async fn a_user_above_the_rate_is_slowed_down_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, data) = (world(directory.path()), directory.path().join("data"));
+    let server = Server::serve_with(&data, &["--user-rate", "100:10"]);
+    let channel = ChannelId::new("general").unwrap();
+    let mut ada = User::start(&world, "ada", &server.address, &data);
+    ada.join(&world, &channel).await;
+    let began_at = world.clock.mono_now();
+    for _ in 0..60 {
+        ada.send(&channel);
+    }
+    ada.settle(&world).await;
+    ada.reach(&world, &channel, SeqNo(61)).await;
+
+    let took = world.clock.mono_now() - began_at;
+    assert!(took >= Duration::from_millis(490), "60 messages at 100/s after 10 took {took:?}");
+    assert_eq!(ada.seen().last(&channel), SeqNo(61), "a retry made a second message");
+    let figures = get(&world, &server.address, "/metrics").await.body;
+    let refused = sample(&figures, "seriatim_rejections_total{code=\"rate_limited\"}");
+    assert!(refused >= 50.0, "{refused}");
+    assert_eq!(sample(&figures, "seriatim_limit_hits_total{limit=\"USER_RATE_MAX\"}"), refused);
+}
+
+#[tokio::test]
 async fn a_node_that_lacks_something_is_not_ready_and_says_what() {
     let directory = tempfile::tempdir().unwrap();
     let world = world(directory.path());

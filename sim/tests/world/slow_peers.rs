@@ -1,6 +1,7 @@
 //! Peers that keep the shipped server waiting: each is given its time and no more, and none keeps
 //! others out.
 
+use seriatim_engine::gateway::RateLimits;
 use seriatim_engine::ids::{NodeId, ShardId};
 use seriatim_engine::limits::{HANDSHAKES_MAX, HTTP_IDLE_TIMEOUT};
 use seriatim_engine::token::TokenKey;
@@ -20,6 +21,7 @@ async fn serve(world: World, _: Notes) {
             listen: "0.0.0.0:80".to_owned(),
             owners: vec![OwnerConfig { shard, link: LinkAddress::Local }],
             token_key: TokenKey::new(&[7; 32]).unwrap(),
+            rates: RateLimits::default(),
         }),
         messages: Some(MessagesRole {
             listen: None,

@@ -147,6 +147,21 @@ fn an_unknown_outcome_is_tried_again_with_the_same_nonce() {
 }
 
 #[test]
+fn a_send_that_came_too_soon_goes_out_again_when_the_server_says_with_the_same_nonce() {
+    let mut client = live();
+    client.feed(at(0), send("a"));
+    let refusal = ServerFrame::Rejected {
+        reply_to: Some(1),
+        code: RejectCode::RateLimited,
+        message: String::new(),
+        retry_after_ms: Some(7_000),
+    };
+    assert_eq!(client.feed(at(1), Input::Frame(refusal)), []);
+    assert_eq!(sent_nonces(&client.feed(at(7_000), Input::Tick)), [""; 0]);
+    assert_eq!(sent_nonces(&client.feed(at(7_001), Input::Tick)), ["a"]);
+}
+
+#[test]
 fn a_refusal_is_final() {
     let mut client = live();
     client.feed(at(0), send("a"));

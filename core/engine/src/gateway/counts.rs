@@ -2,7 +2,10 @@
 
 use crate::histogram::Durations;
 use crate::levels::{Hits, Level};
-use crate::limits::{SESSION_PAGES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX};
+use crate::limits::{
+    CATCH_UP_READS_MAX, RATE_BUCKETS_MAX, SESSION_PAGES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX,
+    SHARD_REQUESTS_MAX,
+};
 
 /// Since the start. Small, so that a copy of it may be published after every turn.
 #[derive(Debug, Clone, Copy)]
@@ -25,15 +28,21 @@ pub struct GatewayCounts {
     pub session_pages: Level,
     /// What owners have been asked and have not answered.
     pub tickets: Level,
+    /// The requests without an answer of the shard that most wait for.
+    pub shard_requests: Level,
+    /// Users and workspaces whose rate is kept.
+    pub rate_buckets: Level,
     pub hits: Hits,
 }
 
-/// Every session with all its requests, its opening, and a read for each channel of a session that
-/// is behind: more asks would be asks that nobody waits for.
-const TICKETS_MAX: usize = SESSIONS_MAX * (SESSION_REQUESTS_MAX + 2);
-
-impl Default for GatewayCounts {
-    fn default() -> Self {
+impl GatewayCounts {
+    pub fn new(shards: u32) -> Self {
+        let shards = usize::try_from(shards).unwrap_or(usize::MAX);
+        // Requests and reads are bounded for each shard; a session is opened by itself, and a user
+        // again when a link comes back.
+        let tickets_max = shards
+            .saturating_mul(SHARD_REQUESTS_MAX + CATCH_UP_READS_MAX)
+            .saturating_add(2 * SESSIONS_MAX);
         Self {
             frames: 0,
             rejected: Tally::default(),
@@ -45,15 +54,22 @@ impl Default for GatewayCounts {
             sessions: Level::new("sessions", SESSIONS_MAX),
             session_requests: Level::new("session_requests", SESSION_REQUESTS_MAX),
             session_pages: Level::new("session_pages", SESSION_PAGES_MAX),
-            tickets: Level::new("tickets", TICKETS_MAX),
+            shard_requests: Level::new("shard_requests", SHARD_REQUESTS_MAX),
+            tickets: Level::new("tickets", tickets_max),
+            rate_buckets: Level::new("rate_buckets", 2 * RATE_BUCKETS_MAX),
             hits: Hits::default(),
         }
     }
-}
 
-impl GatewayCounts {
-    pub fn levels(&self) -> [Level; 4] {
-        [self.sessions, self.session_requests, self.session_pages, self.tickets]
+    pub fn levels(&self) -> [Level; 6] {
+        [
+            self.sessions,
+            self.session_requests,
+            self.session_pages,
+            self.shard_requests,
+            self.tickets,
+            self.rate_buckets,
+        ]
     }
 }
 

@@ -48,6 +48,7 @@ impl Gateway {
             .into_iter()
             .partition(|(_, (pending_shard, _))| *pending_shard == shard);
         self.pending = kept;
+        self.admission.link_down(shard);
         for (_, pending) in lost.into_values() {
             match pending {
                 // Asked again when the link is up.
@@ -263,7 +264,9 @@ impl Gateway {
     }
 
     fn take_pending(&mut self, ticket: Ticket) -> Option<Pending> {
-        self.pending.remove(&ticket).map(|(_, pending)| pending)
+        let (shard, pending) = self.pending.remove(&ticket)?;
+        self.admission.settled(shard, ticket);
+        Some(pending)
     }
 
     fn is_opening(&self, connection: ConnectionId) -> bool {

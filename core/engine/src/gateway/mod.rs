@@ -15,10 +15,12 @@
 //! - **Bounded**: a session's queue holds [`crate::limits::SESSION_QUEUE_BYTES_MAX`] and what one
 //!   session may have asked for.
 
+mod admission;
 mod counts;
 mod delivery;
 mod links;
 mod presence;
+mod rate;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,9 @@ mod typing;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+
+use admission::Admission;
+use rate::Rates;
 
 use crate::catch_up::CatchUp;
 use crate::followers::Followers;
@@ -41,6 +46,7 @@ use crate::token::TokenKey;
 use crate::websocket;
 
 pub use counts::{GatewayCounts, Tally};
+pub use rate::{Rate, RateLimits};
 
 /// What happens to a gateway.
 #[derive(Debug)]
@@ -111,6 +117,7 @@ pub enum Effect {
 pub struct GatewayConfig {
     pub shards: u32,
     pub token_key: TokenKey,
+    pub rates: RateLimits,
     /// A random number, other at each start: makes session names and jitter.
     pub boot: u64,
 }
@@ -132,6 +139,8 @@ pub struct Gateway {
     /// When the input came that is being handled.
     now: MonoTime,
     counts: GatewayCounts,
+    rates: Rates,
+    admission: Admission,
     presence: presence::Presence,
 }
 
@@ -174,6 +183,9 @@ struct Request {
 impl Gateway {
     pub fn new(config: GatewayConfig) -> Self {
         Self {
+            counts: GatewayCounts::new(config.shards),
+            rates: Rates::new(config.rates),
+            admission: Admission::default(),
             config,
             sessions: Slots::default(),
             channels: BTreeMap::new(),
@@ -184,7 +196,6 @@ impl Gateway {
             catch_up: CatchUp::default(),
             deadlines: BTreeSet::new(),
             now: MonoTime::default(),
-            counts: GatewayCounts::default(),
             presence: presence::Presence::default(),
         }
     }
@@ -211,6 +222,7 @@ impl Gateway {
         self.counts.sessions.set(self.sessions.len());
         self.counts.channels = self.channels.len();
         self.counts.tickets.set(self.pending.len());
+        self.counts.rate_buckets.set(self.rates.count());
     }
 
     /// When to feed [`Input::Tick`], if nothing else happens before.
@@ -272,8 +284,21 @@ impl Gateway {
         message: String,
         effects: &mut Vec<Effect>,
     ) {
-        self.counts.rejected.count(code as usize, code.as_str());
         let retry_after_ms = code.is_retryable().then_some(RETRY_AFTER_MS);
+        self.reject_for(connection, reply_to, code, message, retry_after_ms, effects);
+    }
+
+    /// Rejects a request that may come again after `retry_after_ms`.
+    fn reject_for(
+        &mut self,
+        connection: ConnectionId,
+        reply_to: Option<u64>,
+        code: RejectCode,
+        message: String,
+        retry_after_ms: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.counts.rejected.count(code as usize, code.as_str());
         let frame = ServerFrame::Rejected { reply_to, code, message, retry_after_ms };
         self.send(connection, &frame, effects);
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::admission::Behind;
+use super::rate::{Limited, Whose};
 use super::{Effect, Gateway, Pending, Request};
 use crate::frame::{ClientFrame, GoodbyeCode, RejectCode, Resume, ServerFrame};
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserKey};
@@ -19,6 +21,13 @@ use crate::time::{MonoTime, WallTime};
 enum Ask {
     Write(Box<dyn FnOnce(Ticket) -> ToOwner>),
     Page(Box<dyn FnOnce(Ticket) -> ToOwner>),
+}
+
+/// A request that has not happened and may be made again after `wait`.
+struct Deferred {
+    code: RejectCode,
+    message: String,
+    wait: Duration,
 }
 
 /// Reconnections after a drain are spread over so many milliseconds.
@@ -186,12 +195,13 @@ impl Gateway {
         let page = matches!(frame, Ask::Page(_));
         let (Ask::Write(frame) | Ask::Page(frame)) = frame;
         let request = Request { connection, reply_to, channel, page, asked_at: self.now };
-        self.forward(shard, request, frame, effects);
+        self.forward(shard, user, request, frame, effects);
     }
 
     fn forward(
         &mut self,
         shard: ShardId,
+        user: &UserKey,
         request: Request,
         frame: Box<dyn FnOnce(Ticket) -> ToOwner>,
         effects: &mut Vec<Effect>,
@@ -213,11 +223,39 @@ impl Gateway {
             self.reject_unavailable(&request, effects);
             return;
         }
+        if let Err(Deferred { code, message, wait }) = self.admit(shard, user) {
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+            self.reject_for(connection, Some(reply_to), code, message, Some(wait_ms), effects);
+            return;
+        }
+        let Some(session) = self.sessions.get_mut(&connection) else { return };
         session.requests += 1;
         session.pages += usize::from(request.page);
         self.counts.session_requests.set(session.requests);
         self.counts.session_pages.set(session.pages);
-        self.ask(shard, Pending::Request(request), frame, effects);
+        if let Some(ticket) = self.ask(shard, Pending::Request(request), frame, effects) {
+            self.admission.asked(self.now, shard, ticket);
+            self.counts.shard_requests.set(self.admission.most());
+        }
+    }
+
+    /// Whether the shard's owner keeps up, and the user and their workspace keep to their rates.
+    fn admit(&mut self, shard: ShardId, user: &UserKey) -> Result<(), Deferred> {
+        if let Err(Behind { limit, wait }) = self.admission.admit(self.now, shard) {
+            self.counts.hits.hit(limit);
+            let message = "the channel's owner is behind with its work".to_owned();
+            return Err(Deferred { code: RejectCode::Busy, message, wait });
+        }
+        if let Err(Limited { whose, wait }) = self.rates.admit(self.now, user) {
+            let (limit, who) = match whose {
+                Whose::User => (Limit::UserRate, "you ask"),
+                Whose::Workspace => (Limit::WorkspaceRate, "your workspace asks"),
+            };
+            self.counts.hits.hit(limit);
+            let message = format!("{who} too often; wait before you ask again");
+            return Err(Deferred { code: RejectCode::RateLimited, message, wait });
+        }
+        Ok(())
     }
 
     /// A request got its reply.

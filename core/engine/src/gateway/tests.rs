@@ -11,7 +11,7 @@ use crate::frame::{ChannelStatus, LogFrame};
 use crate::ids::{Nonce, UserId};
 use crate::levels::Limit;
 use crate::limits::{
-    CATCH_UP_READS_MAX, HELLO_TIMEOUT, SESSION_IDLE_TIMEOUT, SESSION_PAGES_MAX,
+    ADMISSION_WAIT_MAX, CATCH_UP_READS_MAX, HELLO_TIMEOUT, SESSION_IDLE_TIMEOUT, SESSION_PAGES_MAX,
     SESSION_QUEUE_BYTES_MAX,
 };
 use crate::link::OpenedChannel;
@@ -95,7 +95,11 @@ impl Gateway {
 }
 
 fn new() -> Gateway {
-    let config = GatewayConfig { shards: 1, token_key: key(), boot: 1 };
+    limited(RateLimits::default())
+}
+
+fn limited(rates: RateLimits) -> Gateway {
+    let config = GatewayConfig { shards: 1, token_key: key(), rates, boot: 1 };
     let mut gateway = Gateway::new(config);
     gateway.feed(Input::LinkUp { shard: SHARD });
     gateway
@@ -352,6 +356,57 @@ fn a_session_may_wait_for_a_few_pages_of_history_only() {
     ));
     gateway.answer(tickets[0], entries([1]), 5);
     assert!(read(&gateway.say(history)).is_some());
+}
+
+/// What a reply says: its code and when to come again.
+fn refusal(effects: &[Effect]) -> Option<(RejectCode, u64)> {
+    frames(effects, ADA).into_iter().find_map(|frame| match frame {
+        ServerFrame::Rejected { code, retry_after_ms, .. } => Some((code, retry_after_ms?)),
+        _ => None,
+    })
+}
+
+const SEND: &str = r#"{"type":"send","id":9,"channel":"general","nonce":"n","body":"hi"}"#;
+
+#[test]
+fn who_asks_too_often_is_told_when_to_come_again_and_then_let_through() {
+    let rates = RateLimits { user: Rate { per_s: 10, burst: 2 }, ..RateLimits::default() };
+    let mut gateway = limited(rates);
+    gateway.enter(ADA, None, 0);
+    let mut say = |ms| {
+        let text = Input::Text { connection: ADA, text: SEND.to_owned() };
+        gateway.feed_at(Duration::from_millis(ms), text)
+    };
+    assert_eq!((refusal(&say(0)), refusal(&say(0))), (None, None));
+    let (code, retry_after_ms) = refusal(&say(40)).expect("the burst is used up");
+    assert_eq!((code, retry_after_ms), (RejectCode::RateLimited, 61));
+    assert_eq!(refusal(&say(40 + retry_after_ms)), None);
+    assert_eq!(gateway.counts().hits.of(Limit::UserRate), 1);
+    assert_eq!(gateway.counts().rejected.iter().collect::<Vec<_>>(), [("rate_limited", 1)]);
+}
+
+#[test]
+fn requests_are_turned_away_while_the_owner_leaves_one_unanswered_too_long() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 0);
+    let mut say = |now| {
+        let text = Input::Text { connection: ADA, text: SEND.to_owned() };
+        gateway.feed_at(now, text)
+    };
+    assert_eq!(refusal(&say(Duration::ZERO)), None);
+    assert_eq!(refusal(&say(ADMISSION_WAIT_MAX - Duration::from_millis(1))), None);
+    let (code, retry_after_ms) = refusal(&say(ADMISSION_WAIT_MAX)).expect("the owner is behind");
+    assert_eq!((code, retry_after_ms), (RejectCode::Busy, 2_001));
+
+    for ticket in [Ticket(2), Ticket(3)] {
+        let (seq, at, duplicate) = (SeqNo(1), WallTime(0), false);
+        let frame = FromOwner::Accepted { ticket, seq, at, duplicate };
+        gateway.feed(Input::Link { shard: SHARD, frame });
+    }
+    let text = Input::Text { connection: ADA, text: SEND.to_owned() };
+    assert_eq!(refusal(&gateway.feed_at(2 * ADMISSION_WAIT_MAX, text)), None);
+    assert_eq!(gateway.counts().hits.of(Limit::AdmissionWait), 1);
+    assert_eq!(gateway.counts().shard_requests.peak, 2);
 }
 
 #[test]

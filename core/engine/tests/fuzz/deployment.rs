@@ -16,7 +16,7 @@ use std::time::Duration;
 use seriatim_engine::frame::{
     ClientFrame, GoodbyeCode, LogFrame, PresenceState, RejectCode, ServerFrame,
 };
-use seriatim_engine::gateway::{Effect, Gateway, GatewayConfig, Input};
+use seriatim_engine::gateway::{Effect, Gateway, GatewayConfig, Input, RateLimits};
 use seriatim_engine::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserId, WorkspaceId};
 use seriatim_engine::limits::{
     FRAME_ERROR_BYTES_MAX, PRESENCE_WATCHED_MAX, SERVER_FRAME_BYTES_MAX, SESSION_PAGES_MAX,
@@ -71,7 +71,12 @@ pub(crate) struct Deployment {
 impl Deployment {
     pub(crate) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let config = GatewayConfig { shards: SHARDS, token_key: token_key(), boot: seed };
+        let config = GatewayConfig {
+            shards: SHARDS,
+            token_key: token_key(),
+            rates: RateLimits::default(),
+            boot: seed,
+        };
         Self {
             tokens: Tokens::new(),
             text_damage: [0, 10, 50][random.below(3)],

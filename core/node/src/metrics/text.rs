@@ -270,7 +270,7 @@ mod tests {
     fn every_family_is_declared_once_and_before_its_samples() {
         let metrics = Metrics::default();
         metrics.owner(ShardId(0), |owner| owner.store_open = true);
-        metrics.gateway(&seriatim_engine::gateway::GatewayCounts::default());
+        metrics.gateway(&seriatim_engine::gateway::GatewayCounts::new(1));
         let text = metrics.text(Duration::ZERO);
         let mut family = "";
         let mut declared = Vec::new();
