@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use seriatim_engine::gateway::RateLimits;
+use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::ShardId;
 use seriatim_engine::token::TokenKey;
 use seriatim_node::{
@@ -272,6 +273,7 @@ fn node_config(plan: &Plan, node: &PlannedNode, token_key: &TokenKey) -> NodeCon
         owners: (0..plan.shards).map(|shard| owner_of(plan, ShardId(shard))).collect(),
         token_key: token_key.clone(),
         rates: RateLimits::default(),
+        origins: AllowedOrigins::default(),
     });
     let messages = (node.role == Role::Messages).then(|| MessagesRole {
         listen: Some(format!("{}:{LINK_PORT}", node.name)),

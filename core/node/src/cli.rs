@@ -18,7 +18,7 @@ use seriatim_world::log_store::LogStoreOptions;
 use seriatim_world::{World, real};
 
 use crate::gateway_flags::GatewayFlags;
-use crate::secret;
+use crate::{exposure, secret};
 
 /// seriatim: messages, one after another, in order.
 #[derive(Debug, Parser)]
@@ -43,7 +43,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Serve {
-    /// Where clients connect. Anything but a loopback address is open to the network.
+    /// Where clients connect. Anything but a loopback address is open to the network, and needs
+    /// `--insecure-plain`.
     #[arg(long, default_value = "127.0.0.1:7400")]
     listen: String,
     /// Where the log and the token secret are kept; created at the first start.
@@ -95,7 +96,7 @@ struct Token {
 /// The command line is wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Usage(String);
+pub(crate) struct Usage(pub(crate) String);
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
     match arguments.command {
@@ -107,6 +108,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 impl Serve {
     fn run(self, log: &str) -> anyhow::Result<()> {
+        exposure::check_plain("--listen", &self.listen, self.gateway.insecure_plain)?;
         let world = world(&self.data)?;
         let token_key = secret::load_or_create(&self.data, &*world.entropy)?;
         let shard = ShardId(0);
@@ -117,6 +119,7 @@ impl Serve {
                 owners: vec![OwnerConfig { shard, link: LinkAddress::Local }],
                 token_key: token_key.clone(),
                 rates: self.gateway.rates(),
+                origins: self.gateway.origins(),
             }),
             messages: Some(MessagesRole {
                 listen: None,
@@ -177,6 +180,11 @@ impl Node {
             let message = "a node needs --gateway or --messages, or both".to_owned();
             return Err(Usage(message).into());
         }
+        for (flag, address) in [("--gateway", &self.gateway), ("--messages", &self.messages)] {
+            if let Some(address) = address {
+                exposure::check_plain(flag, address, self.flags.insecure_plain)?;
+            }
+        }
         let world = world(&self.data)?;
         let owners = self.owner.iter().map(|text| parse_owner(text)).collect::<Result<_, _>>()?;
         if self.messages.is_some() {
@@ -186,8 +194,9 @@ impl Node {
             Some(listen) => {
                 // A secret of its own would refuse the tokens of every other gateway.
                 let token_key = secret::load(&self.data)?;
-                let (owners, rates) = (check_owners(owners)?, self.flags.rates());
-                Some(GatewayRole { listen, owners, token_key, rates })
+                let owners = check_owners(owners)?;
+                let (rates, origins) = (self.flags.rates(), self.flags.origins());
+                Some(GatewayRole { listen, owners, token_key, rates, origins })
             }
             None => None,
         };

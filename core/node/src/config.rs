@@ -1,6 +1,7 @@
 //! How a node is set up.
 
 use seriatim_engine::gateway::RateLimits;
+use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::{NodeId, ShardId};
 use seriatim_engine::token::TokenKey;
 use seriatim_world::log_store::LogStoreOptions;
@@ -27,6 +28,8 @@ pub struct GatewayRole {
     pub token_key: TokenKey,
     /// How often users and workspaces may ask for something.
     pub rates: RateLimits,
+    /// Web pages that may connect, besides our own.
+    pub origins: AllowedOrigins,
 }
 
 /// Owns shards: the single writer of their channels.

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use seriatim_engine::gateway::{Rate, RateLimits};
+use seriatim_engine::handshake::{AllowedOrigins, Origin};
 
 #[derive(Debug, Args)]
 pub(crate) struct GatewayFlags {
@@ -13,6 +14,14 @@ pub(crate) struct GatewayFlags {
     /// The same for all users of one workspace together. Default: 10000:40000.
     #[arg(long, value_name = "PER_S:BURST", value_parser = parse_rate)]
     workspace_rate: Option<Rate>,
+    /// Let pages of this origin connect, besides those of the server's own host: scheme, host and
+    /// port as in `https://chat.example.org:8443`. May be repeated.
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<Origin>,
+    /// Listen where others than this machine can connect, although nothing is encrypted. For
+    /// networks that you trust.
+    #[arg(long)]
+    pub(crate) insecure_plain: bool,
 }
 
 impl GatewayFlags {
@@ -22,6 +31,10 @@ impl GatewayFlags {
             user: self.user_rate.unwrap_or(default.user),
             workspace: self.workspace_rate.unwrap_or(default.workspace),
         }
+    }
+
+    pub(crate) fn origins(&self) -> AllowedOrigins {
+        AllowedOrigins::new(self.allow_origin.clone())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server's command line.
 
 mod cli;
+mod exposure;
 mod gateway_flags;
 mod secret;
 

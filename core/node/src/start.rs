@@ -125,7 +125,8 @@ async fn start_gateway(
         };
         tasks.add(world.spawn.spawn("link-dialler", Box::pin(dialler.run())));
     }
-    let context = http::Context::new(world.clone(), inbox.clone(), dial.metrics, numbers);
+    let (origins, metrics) = (role.origins, dial.metrics);
+    let context = http::Context::new(world.clone(), inbox.clone(), metrics, numbers, origins);
     let context = Arc::new(context);
     let accept = http::run(context, listener);
     tasks.add(world.spawn.spawn("http", Box::pin(accept)));

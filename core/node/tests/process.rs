@@ -101,6 +101,12 @@ impl Server {
         self.child = spawn(&self.arguments, &self.address, &self.log);
     }
 
+    /// Runs the program to its end; gives its exit code and what it complained of.
+    pub(crate) fn fail(arguments: &[&str]) -> (Option<i32>, String) {
+        let output = Command::new(PROGRAM).args(arguments).output().expect("the program is built");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
     /// A token for `user` of workspace `demo`, by the server's own program.
     pub(crate) fn token(data: &Path, user: &str) -> String {
         let data = data.to_str().expect("a temporary path is UTF-8");

@@ -2,6 +2,7 @@
 //! others out.
 
 use seriatim_engine::gateway::RateLimits;
+use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::{NodeId, ShardId};
 use seriatim_engine::limits::{HANDSHAKES_MAX, HTTP_IDLE_TIMEOUT};
 use seriatim_engine::token::TokenKey;
@@ -22,6 +23,7 @@ async fn serve(world: World, _: Notes) {
             owners: vec![OwnerConfig { shard, link: LinkAddress::Local }],
             token_key: TokenKey::new(&[7; 32]).unwrap(),
             rates: RateLimits::default(),
+            origins: AllowedOrigins::default(),
         }),
         messages: Some(MessagesRole {
             listen: None,

@@ -1,12 +1,13 @@
 //! The HTTP that a connection speaks before it speaks WebSocket, for both roles, without a socket.
 //!
 //! [`parse_request`] reads a request. [`upgrade`] answers it by a switch to WebSocket or by a
-//! [`Refusal`]; a [`Response`] answers the plain HTTP of health checks, metrics and administration,
+//! [`Refusal`], once [`AllowedOrigins`] has let its page pass; a [`Response`] answers the plain HTTP of health checks, metrics and administration,
 //! of which a connection may carry many. [`client_request`] and [`parse_response`] are the client's
 //! side of the handshake. The connection tasks of the server and of the reference client are the
 //! drivers.
 
 mod client;
+mod origin;
 mod request;
 mod response;
 mod upgrade;
@@ -16,6 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
 pub use client::{ResponseError, client_request, parse_response};
+pub use origin::{AllowedOrigins, NotAnOrigin, Origin};
 pub use request::{HandshakeError, Request, parse_request};
 pub use response::{Afterwards, Response};
 pub use upgrade::{Refusal, upgrade};

@@ -1,7 +1,8 @@
 //! Decides whether a request becomes a WebSocket connection (RFC 6455 §4.2).
 //!
 //! Extensions are declined by not naming any. The server's connection task asks for every request
-//! to the WebSocket's path; whether the path or the origin is welcome is the task's to say.
+//! to the WebSocket's path; whether the path is welcome is the task's to say, and [`super::AllowedOrigins`]'
+//! whether the origin is.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

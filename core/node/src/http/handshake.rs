@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 
-use seriatim_engine::handshake::{Afterwards, Request, Response, upgrade};
+use seriatim_engine::handshake::{Afterwards, Refusal, Request, Response, upgrade};
 use seriatim_engine::levels::Limit;
 use seriatim_world::BoxStream;
 
@@ -62,6 +62,11 @@ async fn websocket(
     request: &Request,
     unread: Vec<u8>,
 ) -> io::Result<()> {
+    if let Err(refusal) = context.origins.check(request) {
+        context.metrics.gauges().origins_refused.add(1);
+        tracing::debug!(origin = ?request.origin, "a page of a foreign origin was refused");
+        return decline(&context, stream, &refusal).await;
+    }
     match upgrade(request) {
         Ok(accepted) => {
             stream.write_all(&accepted).await?;
@@ -73,11 +78,13 @@ async fn websocket(
             context.world.spawn.spawn("connection", Box::pin(task));
             Ok(())
         }
-        Err(refusal) => {
-            stream.write_all(&refusal.response()).await?;
-            pump::finish(&mut stream, &*context.world.clock).await
-        }
+        Err(refusal) => decline(&context, stream, &refusal).await,
     }
+}
+
+async fn decline(context: &Context, mut stream: BoxStream, refusal: &Refusal) -> io::Result<()> {
+    stream.write_all(&refusal.response()).await?;
+    pump::finish(&mut stream, &*context.world.clock).await
 }
 
 async fn refuse(context: &Context, mut stream: BoxStream, refusal: &Response) -> io::Result<()> {

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use seriatim_engine::handshake::HandshakeError;
+use seriatim_engine::handshake::{AllowedOrigins, HandshakeError};
 use seriatim_engine::levels::Limit;
 use seriatim_engine::limits::{
     CLIENT_SEND_BUFFER_BYTES, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX,
@@ -37,6 +37,7 @@ pub(crate) struct Context {
     pub(crate) inbox: mpsc::Sender<Arrival>,
     pub(crate) metrics: Metrics,
     pub(crate) numbers: Arc<Numbers>,
+    pub(crate) origins: AllowedOrigins,
     /// One permit for each connection that may carry plain requests.
     exchanges: Arc<Semaphore>,
 }
@@ -47,9 +48,10 @@ impl Context {
         inbox: mpsc::Sender<Arrival>,
         metrics: Metrics,
         numbers: Arc<Numbers>,
+        origins: AllowedOrigins,
     ) -> Self {
         let exchanges = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
-        Self { world, inbox, metrics, numbers, exchanges }
+        Self { world, inbox, metrics, numbers, origins, exchanges }
     }
 
     /// Counts a request that was not read because a limit was hit.

@@ -41,6 +41,7 @@ pub(crate) struct Gauges {
     pub(crate) handshakes: SharedLevel,
     pub(crate) exchanges: SharedLevel,
     pub(crate) handshakes_done: Count,
+    pub(crate) origins_refused: Count,
     pub(crate) plain_requests: Count,
     /// The longest queue of any link.
     pub(crate) link_queue_bytes: SharedLevel,
@@ -52,6 +53,7 @@ impl Default for Gauges {
             handshakes: SharedLevel::new("handshakes", HANDSHAKES_MAX),
             exchanges: SharedLevel::new("plain_connections", HTTP_CONNECTIONS_MAX),
             handshakes_done: Count::default(),
+            origins_refused: Count::default(),
             plain_requests: Count::default(),
             // The frame that fills a queue beyond its limit closes the link and empties it.
             link_queue_bytes: SharedLevel::new("link_queue_bytes", LINK_QUEUE_BYTES_MAX),

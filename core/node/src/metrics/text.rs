@@ -38,6 +38,9 @@ pub(super) fn write(gauges: &Gauges, board: &Board, ready: bool, uptime: Duratio
 fn http(text: &mut Text, gauges: &Gauges) {
     let handshakes = gauges.handshakes_done.get();
     text.one("seriatim_handshakes_total", "counter", "WebSockets that were opened.", &handshakes);
+    let name = "seriatim_origins_refused_total";
+    let refused = gauges.origins_refused.get();
+    text.one(name, "counter", "WebSockets refused to pages of foreign origins.", &refused);
     let requests = gauges.plain_requests.get();
     text.one("seriatim_plain_requests_total", "counter", "Plain HTTP requests.", &requests);
 }
