@@ -160,7 +160,9 @@ fn counted(count: u64, noun: &str) -> String {
 #[cfg(test)]
 pub(crate) mod fixture {
     use super::*;
-    use seriatim_scenarios::guarantees::NAMES;
+
+    /// Some of them: what is shown must not depend on which there are.
+    const GUARANTEES: [&str; 4] = ["dense-order", "no-lost-ack", "contiguous-delivery", "hygiene"];
 
     fn summary(scale: f64) -> LatencySummary {
         LatencySummary {
@@ -178,7 +180,7 @@ pub(crate) mod fixture {
             name: name.to_owned(),
             question: question.to_owned(),
             seeds: 20,
-            guarantees: NAMES
+            guarantees: GUARANTEES
                 .map(|name| Count { name: name.to_owned(), held: 20, broken: 0 })
                 .to_vec(),
             expectations: vec![Count { name: "accepted_min".to_owned(), held: 20, broken: 0 }],
@@ -203,7 +205,7 @@ pub(crate) mod fixture {
     /// One scenario that held and one that did not, with texts that need escaping.
     pub(crate) fn report() -> RunReport {
         let mut broken = scenario("owner-sigkill", "Is it <still> there & \"once\"?", 30.0);
-        broken.guarantees[3] = Count { name: "no-lost-ack".to_owned(), held: 17, broken: 3 };
+        broken.guarantees[1] = Count { name: "no-lost-ack".to_owned(), held: 17, broken: 3 };
         broken.faults_that_bit =
             [("sigkill messages-1".to_owned(), 31), ("reset".to_owned(), 9)].into();
         broken.faults_begun = [

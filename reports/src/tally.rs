@@ -136,7 +136,7 @@ fn failure(run: &Run, verdict: &Verdict) -> Option<Failure> {
 mod tests {
     use std::time::Duration;
 
-    use seriatim_scenarios::history::{Event, Roster, What};
+    use seriatim_scenarios::history::{Event, Level, Roster, What};
     use seriatim_scenarios::judge::Judge;
     use seriatim_scenarios::parse;
 
@@ -156,9 +156,11 @@ mod tests {
 
     #[test]
     fn runs_are_counted_and_the_first_failure_is_kept() {
-        let well = verdict(&[What::FaultsOver, What::Converged]);
+        let level = Level::new("sessions", 10);
+        let watched = What::Peak { node: "gateway-1".into(), level };
+        let well = verdict(&[watched.clone(), What::FaultsOver, What::Converged]);
         let panic = What::Panicked { node: "gateway-1".into(), message: "oh".into() };
-        let ill = verdict(&[What::FaultsOver, panic, What::Converged]);
+        let ill = verdict(&[watched, What::FaultsOver, panic, What::Converged]);
         let run = |seed| Run {
             seed,
             repro: format!("cargo sim run small --seed {seed}"),

@@ -4,7 +4,7 @@ use crate::parse;
 use crate::scenario::Scenario;
 
 /// (file name, text), in the order in which they are run and told.
-const FILES: [(&str, &str); 19] = [
+const FILES: &[(&str, &str)] = &[
     ("steady.toml", include_str!("../catalog/steady.toml")),
     ("gateway-partition.toml", include_str!("../catalog/gateway-partition.toml")),
     ("gateway-power-loss.toml", include_str!("../catalog/gateway-power-loss.toml")),
@@ -24,14 +24,16 @@ const FILES: [(&str, &str); 19] = [
     ("clock-jumps.toml", include_str!("../catalog/clock-jumps.toml")),
     ("rolling-restart.toml", include_str!("../catalog/rolling-restart.toml")),
     ("slow-lossy-line.toml", include_str!("../catalog/slow-lossy-line.toml")),
+    ("overload.toml", include_str!("../catalog/overload.toml")),
+    ("crowd-behind.toml", include_str!("../catalog/crowd-behind.toml")),
 ];
 
 /// Every scenario of the catalog.
 pub fn all() -> Vec<Scenario> {
-    let read = |(file, text): (&str, &str)| {
+    let read = |(file, text): &(&str, &str)| {
         parse::scenario(file, text).expect("the catalog is tested to be sound")
     };
-    FILES.into_iter().map(read).collect()
+    FILES.iter().map(read).collect()
 }
 
 /// The scenario called `name`, such as "steady".
@@ -56,7 +58,7 @@ mod tests {
             .collect();
         let embedded: BTreeSet<String> = FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
         assert_eq!(on_disk, embedded);
-        for (file, text) in FILES {
+        for &(file, text) in FILES {
             assert!(text.starts_with("question = "), "{file}");
             parse::scenario(file, text).unwrap_or_else(|error| panic!("{error}"));
         }

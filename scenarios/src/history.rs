@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use seriatim_engine::entry::{Content, Entry};
 use seriatim_engine::ids::{ChannelKey, Nonce, SeqNo, UserKey};
+pub use seriatim_engine::levels::Level;
 
 /// One client of the run: its place in the [`Roster`], from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,6 +171,11 @@ pub enum What {
         node: Arc<str>,
         message: String,
     },
+    /// Something bounded was fuller in a node than ever before.
+    Peak {
+        node: Arc<str>,
+        level: Level,
+    },
     /// A task outlived its node.
     TaskLeaked {
         node: Arc<str>,
@@ -202,6 +208,7 @@ impl What {
             | Self::RunEnded
             | Self::Panicked { .. }
             | Self::ErrorLogged { .. }
+            | Self::Peak { .. }
             | Self::TaskLeaked { .. } => None,
         }
     }
@@ -247,6 +254,7 @@ impl What {
             | Self::RunEnded
             | Self::Panicked { .. }
             | Self::ErrorLogged { .. }
+            | Self::Peak { .. }
             | Self::TaskLeaked { .. } => None,
         }
     }
@@ -328,6 +336,9 @@ impl fmt::Display for What {
             Self::RunEnded => f.write_str("the run ends"),
             Self::Panicked { node, message } => write!(f, "{node} panics: {message}"),
             Self::ErrorLogged { node, message } => write!(f, "{node} logs an error: {message}"),
+            Self::Peak { node, level } => {
+                write!(f, "{node} has {} {} of at most {}", level.peak, level.what, level.limit)
+            }
             Self::TaskLeaked { node, name } => write!(f, "{node} leaks the task {name}"),
         }
     }

@@ -352,6 +352,7 @@ mod tests {
                 .with(&delivered(1, hello()), delivered(1, forged()))
                 .with(&stored(hello()), stored(forged())),
             "contiguous-delivery" => healthy().before(over, [received(1, "c", more())]),
+            "bounded" => healthy().before(over, [peak(11, 10)]),
             "convergence" => healthy().without(&What::Converged),
             "hygiene" => {
                 let leak = What::TaskLeaked { node: "gateway-1".into(), name: "reader".into() };

@@ -56,6 +56,8 @@ pub struct Cluster {
     pub plane: Plane,
     pub nodes: BTreeMap<String, SimHost>,
     pub client_hosts: Vec<SimHost>,
+    /// What each node counts of itself.
+    pub metrics: BTreeMap<String, Metrics>,
 }
 
 /// How finely time is cut.
@@ -78,8 +80,8 @@ impl Cluster {
             .simulation_duration(Duration::MAX)
             .build();
         let plane = Plane::new(choices, journal, net_config(plan));
-        let nodes = BTreeMap::new();
-        let mut cluster = Self { sim, plane, nodes, client_hosts: Vec::new() };
+        let (nodes, metrics) = (BTreeMap::new(), BTreeMap::new());
+        let mut cluster = Self { sim, plane, nodes, client_hosts: Vec::new(), metrics };
         let token_key = TokenKey::new(&choices.value("token-key", 0, 0).to_be_bytes().repeat(4))
             .expect("32 bytes are enough");
         for node in &plan.nodes {
@@ -99,6 +101,7 @@ impl Cluster {
         recorder: &Recorder,
     ) {
         let name = node.name.as_str();
+        self.metrics.insert(name.to_owned(), config.metrics.clone());
         let host = self.add_host(name, choices, journal);
         let (software, recorder) = (host.clone(), recorder.clone());
         self.sim.host(name, move || {

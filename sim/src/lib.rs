@@ -23,6 +23,7 @@ pub mod host;
 pub mod hygiene;
 pub mod journal;
 pub mod net;
+pub mod peaks;
 pub mod recorder;
 pub mod run;
 mod shared;

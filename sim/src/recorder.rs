@@ -143,6 +143,7 @@ impl State {
             | What::RunEnded
             | What::Panicked { .. }
             | What::ErrorLogged { .. }
+            | What::Peak { .. }
             | What::TaskLeaked { .. } => {}
         }
     }
@@ -214,6 +215,7 @@ impl<'a> JournalLine<'a> {
             What::RunEnded => line("run-ended", None, None, None),
             What::Panicked { message, .. } => line("panicked", None, None, Some(message)),
             What::ErrorLogged { message, .. } => line("error-logged", None, None, Some(message)),
+            What::Peak { level, .. } => line("peak", None, None, Some(level.what)),
             What::TaskLeaked { name, .. } => line("task-leaked", None, None, Some(name)),
         }
     }

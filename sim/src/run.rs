@@ -16,6 +16,7 @@ use crate::cluster::{Cluster, Ticks};
 use crate::faults::{FaultCount, Faults};
 use crate::hygiene::{Finding, FindingKind, Hygiene};
 use crate::journal::{Journal, Keep};
+use crate::peaks::Peaks;
 use crate::recorder::Recorder;
 use crate::supervisor::Supervisor;
 use crate::time::SimTime;
@@ -81,11 +82,13 @@ fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult
     let mut cluster = Cluster::start(plan, &choices, &journal, &recorder, Ticks(options.tick));
     let mut faults = Faults::new(plan);
     let mut supervisor = Supervisor::default();
+    let mut peaks = Peaks::default();
 
     let survived = catch_unwind(AssertUnwindSafe(|| {
-        advance(plan, &mut cluster, &mut faults, &mut supervisor, &recorder);
+        advance(plan, &mut cluster, &mut faults, &mut supervisor, &mut peaks, &recorder);
     }));
     let now = cluster.now();
+    peaks.look(now, &cluster, &recorder);
     if survived.is_ok() {
         audit(now, &cluster, plan, &recorder);
     }
@@ -149,6 +152,7 @@ fn advance(
     cluster: &mut Cluster,
     faults: &mut Faults,
     supervisor: &mut Supervisor,
+    peaks: &mut Peaks,
     recorder: &Recorder,
 ) {
     let end = SimTime::after(plan.end);
@@ -160,6 +164,7 @@ fn advance(
         let now = cluster.now();
         faults.advance(now, cluster, recorder);
         supervisor.advance(now, cluster);
+        peaks.advance(now, cluster, recorder);
         if !faults_told && faults.are_over() && now >= end {
             faults_told = true;
             recorder.record(now, What::FaultsOver);

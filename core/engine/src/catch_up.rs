@@ -74,6 +74,11 @@ impl CatchUp {
         Some(page)
     }
 
+    /// Pages of the shard that were asked for and have not come.
+    pub fn on_their_way(&self, shard: ShardId) -> usize {
+        self.shards.get(&shard).map_or(0, Reads::on_their_way)
+    }
+
     /// `connection` is gone. A page that nobody else waits for loses its turn.
     pub fn leave(&mut self, shard: ShardId, page: &Page, connection: ConnectionId) {
         let Some(reads) = self.shards.get_mut(&shard) else { return };

@@ -74,6 +74,10 @@ impl SendQueue {
         self.bytes += bytes;
     }
 
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether it is time to ask the shell, once per answer.
     pub fn should_measure(&mut self) -> bool {
         let ask = !self.asked && self.is_long();

@@ -48,6 +48,7 @@ impl Attendance {
             | What::FaultsOver
             | What::Panicked { .. }
             | What::ErrorLogged { .. }
+            | What::Peak { .. }
             | What::TaskLeaked { .. } => {}
         }
     }

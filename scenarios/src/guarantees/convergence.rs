@@ -123,6 +123,7 @@ impl Guarantee for Convergence {
             | What::RunEnded
             | What::Panicked { .. }
             | What::ErrorLogged { .. }
+            | What::Peak { .. }
             | What::TaskLeaked { .. } => {}
         }
         let (Some(number), Some(key)) = (seen.channel, event.what.channel()) else { return };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use seriatim_engine::entry::{Content, Entry};
 use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey, WorkspaceId};
+use seriatim_engine::levels::Level;
 use seriatim_engine::time::WallTime;
 
 use super::{Findings, Guarantee, Recognizer};
@@ -36,6 +37,7 @@ pub(crate) fn healthy() -> History {
         received(0, "a", joined(2, 1)),
         delivered(0, joined(2, 1)),
         opened(2, "z", &[]),
+        peak(3, 10),
         invoked(0, "n1", "hello"),
         sent(0, "a", "n1"),
         received(0, "a", hello()),
@@ -223,4 +225,9 @@ pub(crate) fn closed(client: u32, session: &str) -> What {
 pub(crate) fn stored(entry: Entry) -> What {
     let node: Arc<str> = "messages-1".into();
     What::Stored { node, channel: channel(), entry }
+}
+
+pub(crate) fn peak(peak: usize, limit: usize) -> What {
+    let level = Level { what: "sessions", now: 0, peak, limit };
+    What::Peak { node: "gateway-1".into(), level }
 }

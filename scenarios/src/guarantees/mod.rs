@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 use crate::history::{ClientIndex, Event, Roster};
 
 mod attendance;
+mod bounded;
 mod contiguous_delivery;
 mod convergence;
 mod dense_order;
@@ -26,6 +27,7 @@ mod real_time_order;
 mod seen;
 mod sender_order;
 
+pub use bounded::Bounded;
 pub use contiguous_delivery::ContiguousDelivery;
 pub use convergence::Convergence;
 pub use dense_order::DenseOrder;
@@ -40,7 +42,7 @@ pub use seen::{ChannelNumber, Seen};
 pub use sender_order::SenderOrder;
 
 /// The names of the guarantees, in the order in which they are told everywhere.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     DenseOrder::NAME,
     RealTimeOrder::NAME,
     SenderOrder::NAME,
@@ -49,6 +51,7 @@ pub const NAMES: [&str; 9] = [
     NoInvention::NAME,
     ContiguousDelivery::NAME,
     Convergence::NAME,
+    Bounded::NAME,
     Hygiene::NAME,
 ];
 
@@ -69,6 +72,7 @@ pub fn all(roster: &Roster, converge_within: Duration) -> Vec<Box<dyn Guarantee>
         Box::new(NoInvention::new(roster.clone())),
         Box::new(ContiguousDelivery::default()),
         Box::new(Convergence::new(roster, converge_within)),
+        Box::new(Bounded::default()),
         Box::new(Hygiene::default()),
     ]
 }

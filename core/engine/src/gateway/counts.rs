@@ -3,9 +3,14 @@
 use crate::histogram::Durations;
 use crate::levels::{Hits, Level};
 use crate::limits::{
-    CATCH_UP_READS_MAX, RATE_BUCKETS_MAX, SESSION_PAGES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX,
-    SHARD_REQUESTS_MAX,
+    BODY_BYTES_MAX, CATCH_UP_READS_MAX, RATE_BUCKETS_MAX, RUN_BYTES_MAX, SESSION_PAGES_MAX,
+    SESSION_QUEUE_BYTES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX, SHARD_REQUESTS_MAX,
 };
+
+/// A session takes one more run of entries while its queue is not above its limit; the run is as
+/// long as it may be, and its last frame holds the longest body in the worst JSON escaping.
+const SESSION_QUEUE_LEVEL_MAX: usize =
+    SESSION_QUEUE_BYTES_MAX + RUN_BYTES_MAX + 6 * BODY_BYTES_MAX + 1_024;
 
 /// Since the start. Small, so that a copy of it may be published after every turn.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +35,10 @@ pub struct GatewayCounts {
     pub tickets: Level,
     /// The requests without an answer of the shard that most wait for.
     pub shard_requests: Level,
+    /// Bytes queued for the session that was sent an entry last; its peak is that of all sessions.
+    pub session_queue_bytes: Level,
+    /// Pages on their way from the log of the shard that was asked last; its peak is that of all.
+    pub catch_up_reads: Level,
     /// Users and workspaces whose rate is kept.
     pub rate_buckets: Level,
     pub hits: Hits,
@@ -56,18 +65,22 @@ impl GatewayCounts {
             session_pages: Level::new("session_pages", SESSION_PAGES_MAX),
             shard_requests: Level::new("shard_requests", SHARD_REQUESTS_MAX),
             tickets: Level::new("tickets", tickets_max),
+            session_queue_bytes: Level::new("session_queue_bytes", SESSION_QUEUE_LEVEL_MAX),
+            catch_up_reads: Level::new("catch_up_reads", CATCH_UP_READS_MAX),
             rate_buckets: Level::new("rate_buckets", 2 * RATE_BUCKETS_MAX),
             hits: Hits::default(),
         }
     }
 
-    pub fn levels(&self) -> [Level; 6] {
+    pub fn levels(&self) -> [Level; 8] {
         [
             self.sessions,
             self.session_requests,
             self.session_pages,
             self.shard_requests,
             self.tickets,
+            self.session_queue_bytes,
+            self.catch_up_reads,
             self.rate_buckets,
         ]
     }

@@ -34,6 +34,7 @@ impl Gateway {
                     unsettled.push(cursor.connection);
                 }
             }
+            self.counts.session_queue_bytes.set(broadcast.queue_bytes);
             broadcast.send(&frames, effects);
         }
         for connection in unsettled {
@@ -60,6 +61,7 @@ impl Gateway {
                     broadcast.offer(&frames, cursor, session, effects);
                 }
             }
+            self.counts.session_queue_bytes.set(broadcast.queue_bytes);
             broadcast.send(&frames, effects);
         }
         // An empty page makes no progress; asking again at once would go round in circles.
@@ -128,6 +130,7 @@ impl Gateway {
 
     fn ask_for(&mut self, shard: ShardId, page: Page, effects: &mut Vec<Effect>) {
         let (channel, after) = page;
+        self.counts.catch_up_reads.set(self.catch_up.on_their_way(shard));
         let pending = Pending::CatchUp { channel: channel.clone(), after };
         let frame = |ticket| ToOwner::Read {
             ticket,
@@ -201,11 +204,14 @@ struct Broadcast {
     connections: Vec<ConnectionId>,
     /// Those of them, and others, whose queue the shell has to look at.
     to_measure: Vec<ConnectionId>,
+    /// The longest queue with the frames in it.
+    queue_bytes: usize,
 }
 
 impl Broadcast {
     fn to_at_most(count: usize) -> Self {
-        Self { connections: Vec::with_capacity(count), to_measure: Vec::new() }
+        let connections = Vec::with_capacity(count);
+        Self { connections, to_measure: Vec::new(), queue_bytes: 0 }
     }
 
     fn offer(
@@ -221,13 +227,14 @@ impl Broadcast {
             Offer::Rest(frame) => effects.push(Effect::Send { connection, frame }),
             Offer::NotNeeded | Offer::Behind | Offer::Full => return,
         }
+        self.queue_bytes = self.queue_bytes.max(session.queue.bytes());
         if session.queue.should_measure() {
             self.to_measure.push(connection);
         }
     }
 
     fn send(self, frames: &Frames, effects: &mut Vec<Effect>) {
-        let Self { connections, to_measure } = self;
+        let Self { connections, to_measure, queue_bytes: _ } = self;
         if !connections.is_empty() {
             effects.push(Effect::Broadcast { connections, frames: frames.bytes().clone() });
         }
