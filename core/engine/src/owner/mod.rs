@@ -15,7 +15,7 @@
 mod counts;
 mod presence;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::entry::{ChannelEntry, Content, Entry};
@@ -86,8 +86,8 @@ pub struct Owner {
     nonces: Nonces,
     membership: Membership,
     interest: Interest,
-    /// Which links have the user open.
-    open: BTreeMap<UserKey, BTreeSet<LinkId>>,
+    /// Which links have the user open; most have one.
+    open: BTreeMap<UserKey, Vec<LinkId>>,
     /// The channel of every entry that the store was given and does not hold, oldest first.
     appending: VecDeque<ChannelKey>,
     reads: BTreeMap<ReadId, (LinkId, Ticket, ChannelKey)>,
@@ -168,7 +168,10 @@ impl Owner {
         match frame {
             ToOwner::Open { ticket, user } => {
                 let channels = self.channels_of(&user);
-                self.open.entry(user).or_default().insert(link);
+                let links = self.open.entry(user).or_insert_with(|| Vec::with_capacity(1));
+                if !links.contains(&link) {
+                    links.push(link);
+                }
                 reply(link, FromOwner::Opened { ticket, channels }, effects);
             }
             ToOwner::Close { user } => self.close(link, &user),
@@ -314,7 +317,7 @@ impl Owner {
         let user = UserKey { workspace: key.workspace.clone(), user };
         self.presence(now, users::Input::Joined { user: user.clone() }, effects);
         if let Some(links) = self.open.get(&user) {
-            let links = links.iter().copied().collect();
+            let links = links.clone();
             let frame = FromOwner::Joined { user, channel: key.channel.clone(), seq };
             effects.push(Effect::Send { links, frame });
         }
@@ -365,7 +368,7 @@ impl Owner {
 
     fn close(&mut self, link: LinkId, user: &UserKey) {
         if let Some(links) = self.open.get_mut(user) {
-            links.remove(&link);
+            links.retain(|one| *one != link);
             if links.is_empty() {
                 self.open.remove(user);
             }
@@ -375,7 +378,7 @@ impl Owner {
     fn link_down(&mut self, link: LinkId) {
         self.interest.drop_link(link);
         self.open.retain(|_, links| {
-            links.remove(&link);
+            links.retain(|one| *one != link);
             !links.is_empty()
         });
         self.reads.retain(|_, (reader, ..)| *reader != link);
