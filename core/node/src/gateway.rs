@@ -1,8 +1,9 @@
 //! The shell of the gateway machine: one task that owns it, fed by connections and links.
 //!
-//! It works in turns. What arrived is handled, then all that this led to is written: a session
-//! that is due several frames gets them in one write. A turn that brought one frame writes it at
-//! once; the more there is to do, the more share a write.
+//! It works in turns. What arrived is handled, then what this led to is written: a session that is
+//! due several frames gets them in one write. A turn that brought one frame writes it at once; the
+//! more there is to do, the more share a write. No turn writes to more sockets than two slices
+//! ([`DueList`]), so that everything else in the process goes on beside a very large channel.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,9 +16,11 @@ use seriatim_engine::ids::{ConnectionId, ShardId};
 use seriatim_engine::limits::SESSION_QUEUE_BYTES_LOW;
 use seriatim_engine::link::FromOwner;
 use seriatim_engine::slots::Slots;
+use seriatim_engine::time::{MonoTime, WallTime};
 use seriatim_world::World;
 
 use crate::connection::close_frame;
+use crate::due::{Due, DueList};
 use crate::link;
 use crate::metrics::Metrics;
 use crate::numbers::Numbers;
@@ -55,7 +58,7 @@ pub(crate) async fn run(
         numbers,
         metrics,
         connections: Slots::default(),
-        dirty: Vec::new(),
+        due: DueList::default(),
         links: BTreeMap::new(),
         effects: Vec::new(),
         measured: VecDeque::new(),
@@ -70,24 +73,34 @@ pub(crate) async fn run(
                 None => std::future::pending().await,
             }
         };
+        let unwritten = !shell.due.is_empty();
         tokio::select! {
             biased;
             // Before arrivals, which may never cease.
-            () = tick => shell.handle(Input::Tick),
+            () = tick => shell.handle(shell.now(), Input::Tick),
             count = inbox.recv_many(&mut arrivals, TURN_ARRIVALS_MAX) => {
                 if count == 0 {
                     return;
                 }
             }
+            () = std::future::ready(()), if unwritten => {}
         }
+        let now = shell.now();
         for arrival in arrivals.drain(..) {
-            shell.arrived(arrival);
+            shell.arrived(now, arrival);
         }
         // Tokio would let a task that writes to many sockets do so to the first 128 only.
-        tokio::task::unconstrained(async { shell.flush() }).await;
+        tokio::task::unconstrained(async { shell.write() }).await;
         shell.metrics.gateway(shell.machine.counts());
+        if !shell.due.is_empty() {
+            // Others first: those whose requests are to come, and the owner in this process.
+            tokio::task::yield_now().await;
+        }
     }
 }
+
+/// When something happens: by the clock that doesn't jump, and by the one that people read.
+type Now = (MonoTime, WallTime);
 
 struct Shell {
     world: World,
@@ -95,8 +108,7 @@ struct Shell {
     numbers: Arc<Numbers>,
     metrics: Metrics,
     connections: Slots<Connection>,
-    /// Those to which something was queued in this turn.
-    dirty: Vec<ConnectionId>,
+    due: DueList,
     links: BTreeMap<ShardId, Outbox>,
     effects: Vec<Effect>,
     /// Answers to [`Effect::Measure`] that the machine has not been given.
@@ -107,22 +119,26 @@ struct Shell {
 
 struct Connection {
     socket: Socket,
-    is_dirty: bool,
+    due: Due,
 }
 
 impl Shell {
-    fn arrived(&mut self, arrival: Arrival) {
+    fn now(&self) -> Now {
+        (self.world.clock.mono_now(), self.world.clock.wall_now())
+    }
+
+    fn arrived(&mut self, now: Now, arrival: Arrival) {
         let input = match arrival {
             Arrival::Connected { connection, socket } => {
                 let earlier =
-                    self.connections.insert(connection, Connection { socket, is_dirty: false });
+                    self.connections.insert(connection, Connection { socket, due: Due::No });
                 assert!(earlier.is_none(), "a connection's place is taken");
                 Input::Connected { connection }
             }
             Arrival::Text { connection, text } => Input::Text { connection, text },
             Arrival::Disconnected { connection } => {
                 self.connections.remove(&connection);
-                self.handle(Input::Disconnected { connection });
+                self.handle(now, Input::Disconnected { connection });
                 // The last that anybody says of it.
                 self.numbers.give_back(connection);
                 return;
@@ -141,14 +157,13 @@ impl Shell {
             }
             Arrival::Drain => Input::Drain,
         };
-        self.handle(input);
+        self.handle(now, input);
     }
 
     /// Feeds `input`, and the measurements that it leads to: one for each session that it served.
-    fn handle(&mut self, input: Input) {
+    fn handle(&mut self, (now, wall): Now, input: Input) {
         let mut next = Some(input);
         while let Some(input) = next {
-            let (now, wall) = (self.world.clock.mono_now(), self.world.clock.wall_now());
             let mut effects = std::mem::take(&mut self.effects);
             self.machine.handle(now, wall, input, &mut effects);
             for effect in effects.drain(..) {
@@ -161,14 +176,15 @@ impl Shell {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Send { connection, frame } => self.push(connection, frame),
+            Effect::Send { connection, frame } => self.push(connection, frame, 1),
             Effect::Broadcast { connections, frames } => {
+                let count = connections.len();
                 for connection in connections {
-                    self.push(connection, frames.clone());
+                    self.push(connection, frames.clone(), count);
                 }
             }
             Effect::Close { connection } => {
-                self.push(connection, close_frame(1000, ""));
+                self.push(connection, close_frame(1000, ""), 1);
                 if let Some(Connection { socket, .. }) = self.connections.get(&connection) {
                     socket.close();
                 }
@@ -186,34 +202,30 @@ impl Shell {
         }
     }
 
-    fn push(&mut self, connection: ConnectionId, frames: Bytes) {
-        let Some(Connection { socket, is_dirty }) = self.connections.get_mut(&connection) else {
+    /// Queues what goes to `count` connections for one of them.
+    fn push(&mut self, connection: ConnectionId, frames: Bytes, count: usize) {
+        let Some(Connection { socket, due }) = self.connections.get_mut(&connection) else {
             return;
         };
         socket.push(frames);
-        if !*is_dirty {
-            *is_dirty = true;
-            self.dirty.push(connection);
-        }
+        self.due.add(connection, due, count);
     }
 
-    /// Writes what was queued, until nothing is: a session may be due more once its queue is short.
-    fn flush(&mut self) {
-        while !self.dirty.is_empty() {
-            let mut dirty = std::mem::take(&mut self.dirty);
-            for connection in dirty.drain(..) {
-                let Some(one) = self.connections.get_mut(&connection) else { continue };
-                one.is_dirty = false;
-                if let Some(bytes) = one.socket.flush(&mut self.scratch) {
-                    self.measured.push_back(Input::Queue { connection, bytes });
-                }
+    /// Writes to those whose turn it is. A session may be due more once its queue is short.
+    fn write(&mut self) {
+        self.due.take_slices(|connection, asked| {
+            let Some(one) = self.connections.get_mut(&connection) else { return false };
+            if one.due != asked {
+                return false;
             }
-            if self.dirty.capacity() == 0 {
-                self.dirty = dirty;
+            one.due = Due::No;
+            if let Some(bytes) = one.socket.flush(&mut self.scratch) {
+                self.measured.push_back(Input::Queue { connection, bytes });
             }
-            if let Some(input) = self.measured.pop_front() {
-                self.handle(input);
-            }
+            true
+        });
+        if let Some(input) = self.measured.pop_front() {
+            self.handle(self.now(), input);
         }
     }
 }

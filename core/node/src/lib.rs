@@ -5,6 +5,7 @@
 
 mod config;
 mod connection;
+mod due;
 mod gateway;
 mod http;
 mod link;
