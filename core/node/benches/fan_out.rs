@@ -3,7 +3,8 @@
 //! `cargo bench -p seriatim-node --bench fan_out`. In each round the first member of every channel
 //! sends, and everybody waits until every member has it: with one message each, every delivery is
 //! a write of its own; with 16, those of one session share a write. The server's figure is all of
-//! its process: parsing, numbering, making durable, replies to the senders.
+//! its process: parsing, numbering, making durable, replies to the senders. With numbers behind
+//! `--`, only channels of so many members are measured.
 
 use seriatim_bench::clients::Clients;
 use seriatim_bench::cpu::Usage;
@@ -32,8 +33,12 @@ fn main() -> anyhow::Result<()> {
     print("CPU time per delivery of a 200-byte event; medians of alternating blocks\n");
     print("members  users   frames  send loop  server   ratio   server/s/core");
     print("                a write         µs      µs  (higher is better)");
+    // Cargo adds flags of its own.
+    let only: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
     for (members, users, rounds) in SIZES {
-        measure(members, users, rounds)?;
+        if only.is_empty() || only.contains(&members) {
+            measure(members, users, rounds)?;
+        }
     }
     Ok(())
 }
