@@ -13,16 +13,18 @@ use seriatim_world::{BoxStream, World};
 use tokio_websockets::{ClientBuilder, Limits, Message, WebSocketStream};
 
 /// How long anything that must happen may take, on a busy machine too.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A running browser. Dropping it kills it.
 pub(crate) struct Browser {
     child: Child,
-    world: World,
+    pub(crate) world: World,
     socket: WebSocketStream<BoxStream>,
     last_id: u64,
     /// What pages complained of: exceptions, errors, violations of their policy.
     pub(crate) complaints: Vec<String>,
+    /// The heartbeats that pages sent, oldest first, each with its page's session.
+    heartbeats: Vec<(String, String)>,
 }
 
 /// A window of somebody who shares nothing with the others: no storage, no cookies, no cache.
@@ -64,7 +66,7 @@ impl Browser {
             .await
             .expect("a sound handshake");
         let world = world.clone();
-        Self { child, world, socket, last_id: 0, complaints: Vec::new() }
+        Self { child, world, socket, last_id: 0, complaints: Vec::new(), heartbeats: Vec::new() }
     }
 
     /// Opens a window at `url`.
@@ -78,7 +80,7 @@ impl Browser {
         let attached = self.call(None, "Target.attachToTarget", attach).await;
         let session = attached["sessionId"].as_str().expect("a session").to_owned();
         let page = Page { session };
-        for domain in ["Page", "Runtime", "Log"] {
+        for domain in ["Page", "Runtime", "Log", "Network"] {
             self.on(&page, &format!("{domain}.enable"), json!({})).await;
         }
         // Every window acts as the one in front: none is throttled.
@@ -130,6 +132,14 @@ impl Browser {
             Some("Log.entryAdded") if parameters["entry"]["level"] == "error" => {
                 &parameters["entry"]
             }
+            Some("Network.webSocketFrameSent") => {
+                let text = parameters["response"]["payloadData"].as_str().unwrap_or_default();
+                if text.contains("\"heartbeat\"") {
+                    let session = event["sessionId"].as_str().unwrap_or_default();
+                    self.heartbeats.push((session.to_owned(), text.to_owned()));
+                }
+                return;
+            }
             _ => return,
         };
         self.complaints.push(complaint.to_string());
@@ -143,6 +153,12 @@ impl Browser {
         let thrown = &result["exceptionDetails"];
         assert!(thrown.is_null(), "{expression}: {thrown}");
         result["result"]["value"].take()
+    }
+
+    /// The heartbeats that the page has sent since the last time.
+    pub(crate) fn take_heartbeats(&mut self, page: &Page) -> Vec<String> {
+        let its = self.heartbeats.extract_if(.., |(session, _)| *session == page.session);
+        its.map(|(_, text)| text).collect()
     }
 
     /// Waits until a JavaScript expression holds.
@@ -197,11 +213,28 @@ impl Browser {
         }
     }
 
-    /// The page as a PNG, as people see it who prefer `scheme` (`light` or `dark`).
-    pub(crate) async fn screenshot(&mut self, page: &Page, scheme: &str) -> Vec<u8> {
-        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+    /// Shows the page as to people who prefer `scheme` (`light` or `dark`) and no motion.
+    pub(crate) async fn prefer(&mut self, page: &Page, scheme: &str) {
+        let media = json!({ "features": [
+            { "name": "prefers-color-scheme", "value": scheme },
+            { "name": "prefers-reduced-motion", "value": "reduce" },
+        ] });
         self.on(page, "Emulation.setEmulatedMedia", media).await;
         self.until(page, "still colours", "document.getAnimations().length == 0").await;
+    }
+
+    /// Fails when somebody could not read the page as it stands, in light and in dark.
+    pub(crate) async fn audit(&mut self, page: &Page, what: &str) {
+        for scheme in ["light", "dark"] {
+            self.prefer(page, scheme).await;
+            let problems = self.value(page, include_str!("page/audit.js")).await;
+            assert_eq!(problems, json!([]), "{what}, in {scheme}");
+        }
+    }
+
+    /// The page as a PNG, as people see it who prefer `scheme`.
+    pub(crate) async fn screenshot(&mut self, page: &Page, scheme: &str) -> Vec<u8> {
+        self.prefer(page, scheme).await;
         let shot = self.on(page, "Page.captureScreenshot", json!({ "format": "png" })).await;
         let data = shot["data"].as_str().expect("an image");
         base64::engine::general_purpose::STANDARD.decode(data).expect("base64")

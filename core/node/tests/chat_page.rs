@@ -1,13 +1,19 @@
 //! The chat page in a real browser: two people talk, are cut, lose their server, and miss nothing.
 
-use serde_json::Value;
+use std::time::Duration;
 
-use crate::browser::{Browser, Page};
+use serde_json::Value;
+use seriatim_world::clock::sleep;
+
+use crate::browser::{Browser, PATIENCE, Page};
 use crate::process::Server;
 use crate::user::world;
 
 /// More than a page of the log holds, so that catching up takes several.
 const MISSED: usize = 120;
+
+const DESK: (u32, u32) = (1_280, 800);
+const PHONE: (u32, u32) = (390, 844);
 
 /// A person at the page.
 struct Person {
@@ -139,14 +145,127 @@ async fn two_people_in_browsers_miss_nothing() {
         shown.iter().any(|row| row.text == "bob <b>4</b> & <img src=x onerror=alert(1)> by bob")
     );
 
+    browser.audit(&ada.page, "a conversation").await;
+    who_writes_is_shown(&mut browser, &ada, &bob).await;
+    let eve = presence_is_shown(&mut browser, &server, &data, [&ada, &bob]).await;
     unread_is_counted(&mut browser, &ada, &bob).await;
     cut_and_caught_up(&mut browser, &ada, &bob).await;
-    pictures(&mut browser, &bob).await;
+    phone_has_room_for_all(&mut browser, &ada, &bob).await;
+    pictures(&mut browser, [&ada, &bob, &eve]).await;
     server_killed(&mut browser, &mut server, &ada, &bob).await;
 
     let unexpected = |complaint: &&String| !complaint.contains("ERR_CONNECTION_REFUSED");
     let complaints: Vec<&String> = browser.complaints.iter().filter(unexpected).collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
+}
+
+async fn who_writes_is_shown(browser: &mut Browser, ada: &Person, bob: &Person) {
+    is_seen_writing(browser, ada, bob).await;
+    assert_eq!(bob.text(browser, "#typing").await, "ada is typing…");
+    assert_eq!(ada.text(browser, "#typing").await, "", "one is not told of oneself");
+    browser.write(&ada.page, " wait for it").await;
+    browser.press(&ada.page, "Enter").await;
+    bob.sees(browser, "wait for it").await;
+    assert_eq!(bob.text(browser, "#typing").await, "", "the message ends it");
+}
+
+/// Ada writes on, without sending, until bob sees it: one `typing` in some seconds is passed on.
+async fn is_seen_writing(browser: &mut Browser, ada: &Person, bob: &Person) {
+    browser.click(&ada.page, "#body").await;
+    let deadline = browser.world.clock.mono_now() + PATIENCE;
+    while bob.text(browser, "#typing").await.is_empty() {
+        assert!(browser.world.clock.mono_now() < deadline, "nobody is seen to write");
+        browser.write(&ada.page, "m").await;
+        sleep(&*browser.world.clock, Duration::from_millis(20)).await;
+    }
+}
+
+/// Eve comes in by the form, unseen, then shows herself more and more. (A server that has just
+/// started tells of higher states at once, and of lower ones only after its grace.)
+async fn presence_is_shown(
+    browser: &mut Browser,
+    server: &Server,
+    data: &std::path::Path,
+    [ada, bob]: [&Person; 2],
+) -> Person {
+    let is = |user: &str, state: &str| {
+        format!("document.querySelector('#people [data-user={user}][data-state={state}]')")
+    };
+    let page = browser.open(&format!("http://{}/", server.address)).await;
+    browser.until(&page, "the form", "document.activeElement?.id == 'token'").await;
+    browser.audit(&page, "the form").await;
+    browser.value(&page, "sessionStorage.setItem('shown-as', 'offline')").await;
+    browser.write(&page, &Server::token(data, "eve")).await;
+    browser.click(&page, "#sign-in button").await;
+    let eve = Person { page };
+    eve.is_live(browser).await;
+    eve.join(browser, "general").await;
+
+    browser.until(&ada.page, "bob is there", &is("bob", "active")).await;
+    browser.until(&bob.page, "ada is there", &is("ada", "active")).await;
+    browser.until(&eve.page, "ada is there", &is("ada", "active")).await;
+    browser.until(&ada.page, "eve is unseen", &is("eve", "offline")).await;
+    assert_eq!(ada.text(browser, "#online").await, "1 online");
+    assert_eq!(
+        ada.text(browser, "#people").await.matches("ada").count(),
+        0,
+        "ada knows of herself"
+    );
+    for (choice, state) in [("away", "away"), ("auto", "active")] {
+        let choose = format!(
+            "{{ const select = document.getElementById('my-state'); select.value = '{choice}'; \
+             select.dispatchEvent(new Event('change')); }}"
+        );
+        browser.value(&eve.page, &choose).await;
+        browser.until(&ada.page, "eve shows herself", &is("eve", state)).await;
+    }
+    assert_eq!(ada.text(browser, "#online").await, "2 online");
+
+    // Nobody touches eve's page for longer than it takes to be away.
+    let sleep = "{ const now = performance.now.bind(performance); \
+                 performance.now = () => now() + 6 * 60_000; }";
+    browser.value(&eve.page, sleep).await;
+    until_heartbeat(browser, &eve, r#"{"type":"heartbeat","state":"away","background":false}"#)
+        .await;
+    browser.click(&eve.page, "#body").await;
+    let active = r#"{"type":"heartbeat","state":"active","background":false}"#;
+    until_heartbeat(browser, &eve, active).await;
+    for (hidden, heartbeat) in [(true, &*active.replace("false", "true")), (false, active)] {
+        let hide = format!(
+            "{{ Object.defineProperty(document, 'hidden', {{ value: {hidden}, configurable: true }}); \
+             document.dispatchEvent(new Event('visibilitychange')); }}"
+        );
+        browser.value(&eve.page, &hide).await;
+        until_heartbeat(browser, &eve, heartbeat).await;
+    }
+    eve
+}
+
+/// Waits until a person's page sends this heartbeat.
+async fn until_heartbeat(browser: &mut Browser, person: &Person, heartbeat: &str) {
+    let deadline = browser.world.clock.mono_now() + PATIENCE;
+    while !browser.take_heartbeats(&person.page).iter().any(|sent| sent == heartbeat) {
+        assert!(browser.world.clock.mono_now() < deadline, "{heartbeat} was not sent");
+        // What the page did is heard along with an answer.
+        browser.value(&person.page, "null").await;
+        sleep(&*browser.world.clock, Duration::from_millis(20)).await;
+    }
+}
+
+/// On a phone: nothing is wider than it, everything can be read and hit.
+async fn phone_has_room_for_all(browser: &mut Browser, ada: &Person, bob: &Person) {
+    browser.resize(&bob.page, PHONE.0, PHONE.1).await;
+    is_seen_writing(browser, ada, bob).await;
+    browser.audit(&bob.page, "a phone").await;
+    for (button, pane) in [("#open-channels", "channels-pane"), ("#open-order", "order-pane")] {
+        browser.click(&bob.page, button).await;
+        let open = format!("document.querySelector('#{pane}.open')");
+        browser.until(&bob.page, pane, &open).await;
+        browser.audit(&bob.page, pane).await;
+        browser.value(&bob.page, "document.getElementById('shade').click()").await;
+    }
+    browser.resize(&bob.page, DESK.0, DESK.1).await;
+    browser.value(&ada.page, "document.getElementById('body').value = ''").await;
 }
 
 async fn unread_is_counted(browser: &mut Browser, ada: &Person, bob: &Person) {
@@ -190,12 +309,45 @@ async fn cut_and_caught_up(browser: &mut Browser, ada: &Person, bob: &Person) {
     assert!(!shown.iter().any(|row| row.caught_up), "ada caught nothing up");
 }
 
-/// With `SERIATIM_TEST_SCREENSHOTS` set to a folder, leaves pictures of the page in it.
-async fn pictures(browser: &mut Browser, person: &Person) {
+async fn pictures(browser: &mut Browser, [ada, bob, eve]: [&Person; 3]) {
+    if std::env::var_os("SERIATIM_TEST_SCREENSHOTS").is_none() {
+        return;
+    }
+    ada.write(browser, "The train is about to enter the tunnel.").await;
+    bob.write(browser, "Tell me the numbers, I'll be gone for a minute.").await;
+    ada.sees(browser, "gone for a minute.").await;
+    browser.click(&bob.page, "#cut").await;
+    browser.until(&bob.page, "a cut", "document.querySelector('#app.away')").await;
+    for (person, text) in [
+        (eve, "38,412 rows copied, no errors so far"),
+        (ada, "Second half is running. Same plan for tomorrow?"),
+        (eve, "Yes, but earlier: the night shift asked for 07:30."),
+        (ada, "Fine with me"),
+        (ada, "bob is in his tunnel, he'll read it when he is out"),
+        (eve, "Done: 76,801 rows"),
+    ] {
+        person.write(browser, text).await;
+        ada.sees(browser, text).await;
+    }
+    browser.click(&bob.page, "#cut").await;
+    bob.sees(browser, "Done: 76,801 rows").await;
+    bob.write(browser, "Back. I have exactly what I missed, in its order.").await;
+    ada.sees(browser, "in its order.").await;
+    for (name, (width, height)) in [("page", DESK), ("phone", PHONE)] {
+        browser.resize(&bob.page, width, height).await;
+        is_seen_writing(browser, ada, bob).await;
+        picture(browser, &bob.page, name, &["light", "dark"]).await;
+    }
+    browser.resize(&bob.page, DESK.0, DESK.1).await;
+    browser.value(&ada.page, "document.getElementById('body').value = ''").await;
+}
+
+/// With `SERIATIM_TEST_SCREENSHOTS` set to a folder, leaves a picture of the page in it.
+async fn picture(browser: &mut Browser, page: &Page, name: &str, schemes: &[&str]) {
     let Some(folder) = std::env::var_os("SERIATIM_TEST_SCREENSHOTS") else { return };
-    for scheme in ["light", "dark"] {
-        let file = std::path::Path::new(&folder).join(format!("page-{scheme}.png"));
-        std::fs::write(file, browser.screenshot(&person.page, scheme).await).unwrap();
+    for scheme in schemes {
+        let file = std::path::Path::new(&folder).join(format!("{name}-{scheme}.png"));
+        std::fs::write(file, browser.screenshot(page, scheme).await).unwrap();
     }
 }
 

@@ -11,6 +11,8 @@ mod kill_loop;
 #[cfg(test)]
 mod misbehaviour;
 #[cfg(test)]
+mod page_client;
+#[cfg(test)]
 mod plain_http;
 #[cfg(test)]
 mod process;

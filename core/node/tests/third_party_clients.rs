@@ -35,7 +35,7 @@ async fn node_ws_resumes_with_exactly_what_it_missed() {
     is_killed_and_resumes("node", &["node".to_owned(), script("node_client.mjs")]).await;
 }
 
-fn variable(name: &str) -> String {
+pub(crate) fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| {
         panic!("{name} is not set: run ./test.sh, which prepares what this test needs and sets it")
     })

@@ -2,21 +2,26 @@
 
 import { Client, Rejected } from "./client.js";
 import { Log, avatar, clock, make } from "./log.js";
+import { Activity, People, STATES, describeWriting } from "./people.js";
 import { Room, describeCatchUp } from "./room.js";
 import { openWebSocket } from "./transport.js";
 
 const PAGE = 100; // entries of history that are read at once
 const BODY_BYTES_MAX = 16_384;
 const JOURNAL_MAX = 40;
+const PEOPLE_SHOWN_MAX = 60;
 
 const $ = (id) => document.getElementById(id);
 const log = new Log($("log"));
+const people = new People();
+const activity = new Activity(performance.now());
 const rooms = new Map();
 const pending = new Map(); // own messages without a place in the log, by nonce
 
 let client;
 let me = "";
 let shown = null; // the room on screen
+let atEnd = true; // the newest entry is in sight
 let comeBackAt = null; // when a cut ends by itself
 
 // Signing in: the token comes in the fragment, which browsers keep to themselves, or by hand.
@@ -56,6 +61,8 @@ function start(token) {
   setInterval(() => {
     client.tick();
     showPhase();
+    showTyping();
+    showMe();
     if (comeBackAt !== null && performance.now() >= comeBackAt) comeBack();
   }, 250);
   client.tick();
@@ -80,6 +87,13 @@ function tell(event) {
     case "caught_up":
       caughtUp(event);
       break;
+    case "presence":
+      people.told(event);
+      break;
+    case "typing":
+      if (event.user !== me) people.writes(event.channel, event.user, performance.now());
+      showTyping();
+      return;
     case "closed":
       rooms.forEach((room) => room.breakCatchUp());
       note(event.why === "cut" ? "You cut the connection" : `Connection lost: ${event.why}`);
@@ -96,10 +110,8 @@ function tell(event) {
 function welcome({ session, user, workspace, channels }) {
   me = user;
   $("workspace").textContent = workspace;
-  const who = make("span", { children: [make("strong", { text: user })] });
-  const out = make("button", { className: "ghost", text: "Sign out" });
-  out.addEventListener("click", signOut);
-  $("me").replaceChildren(avatar(user), who, out);
+  $("my-name").textContent = user;
+  showMe();
   $("session").textContent = session;
   note(`Session ${session.slice(0, 8)}… began`);
   if (channels.length === 0 && rooms.size === 0) showRoom(null);
@@ -116,6 +128,11 @@ function entry({ channel, entry, caughtUp }) {
   const stick = isAtEnd();
   const gone = room.take(entry, caughtUp);
   if (entry.sender === me) settle(entry.nonce);
+  meet([entry]);
+  if (entry.type === "message") {
+    people.wrote(channel, entry.sender);
+    showTyping();
+  }
   if (room !== shown || document.hidden) {
     if (entry.type === "message" && entry.sender !== me) room.unread += 1;
   }
@@ -134,6 +151,57 @@ function caughtUp(event) {
   const text = describeCatchUp(stretch);
   note(`#${event.channel}: ${text}`, "caught");
   $("status").textContent = `${event.channel}: ${text}`;
+}
+
+// People.
+
+/** Whoever wrote or joined is somebody to watch. */
+function meet(entries) {
+  let grew = false;
+  for (const { sender, user } of entries) {
+    const name = sender ?? user;
+    if (name !== undefined && name !== me) grew = people.meet(name) || grew;
+  }
+  if (grew) later(watch);
+}
+
+function watch() {
+  client.watch(people.names);
+  later(showPanels);
+}
+
+/** Tells how the user is, and shows what is told. */
+function showMe() {
+  const state = activity.state(performance.now());
+  client.present(state, document.hidden);
+  if (me === "" || $("my-avatar").dataset.state === state) return;
+  $("my-avatar").dataset.state = state;
+  const title = `Others see you ${STATES[state]}`;
+  $("my-avatar").replaceChildren(avatar(me, state), make("span", { className: "unseen", text: title }));
+  $("my-avatar").title = title;
+}
+
+function showPeople() {
+  const sorted = people.sorted;
+  const rows = sorted.slice(0, PEOPLE_SHOWN_MAX).map(([name, state]) => {
+    const children = [avatar(name, state), make("span", { className: "name", text: name })];
+    children.push(make("span", { className: state === "away" ? "state" : "state unseen", text: STATES[state] }));
+    return make("li", { data: { user: name, state }, children });
+  });
+  if (sorted.length > rows.length) {
+    rows.push(make("li", { className: "hint", text: `and ${sorted.length - rows.length} more` }));
+  }
+  $("people").replaceChildren(...rows);
+  $("no-people").hidden = sorted.length > 0;
+  const online = sorted.filter(([, state]) => state === "active").length;
+  $("online").hidden = online === 0;
+  $("online").textContent = `${online} online`;
+}
+
+function showTyping() {
+  const writing = shown === null ? [] : people.writing(shown.name, performance.now());
+  const text = describeWriting(writing);
+  if ($("typing").textContent !== text) $("typing").textContent = text;
 }
 
 // Rooms.
@@ -161,6 +229,7 @@ function showRoom(name) {
     toEnd();
   }
   showPending();
+  showTyping();
   later(showPanels);
 }
 
@@ -187,6 +256,7 @@ async function loadEarlier() {
       more = page.more && from < until - 1;
     }
     const items = room.prepend(room.page ?? []);
+    meet(items.map(({ entry }) => entry));
     if (room === shown) {
       const fromEnd = $("scroller").scrollHeight - $("scroller").scrollTop;
       log.prepend(room, items);
@@ -318,6 +388,7 @@ function comeBack() {
 }
 
 function signOut() {
+  client.present("offline", document.hidden);
   sessionStorage.removeItem("token");
   client.end();
   location.reload();
@@ -339,6 +410,7 @@ function later(draw) {
 
 function showPanels() {
   showChannels();
+  showPeople();
   showOrder();
   const room = shown;
   $("earlier").hidden = room === null || !room.loaded || room.first === 1;
@@ -444,19 +516,39 @@ $("composer").addEventListener("submit", sendMessage);
 $("body").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) sendMessage(event);
 });
+$("body").addEventListener("input", () => {
+  if (shown !== null && $("body").value.trim() !== "") client.typing(shown.name);
+});
+$("my-state").addEventListener("change", () => {
+  activity.choice = $("my-state").value;
+  sessionStorage.setItem("shown-as", activity.choice);
+  showMe();
+});
+$("sign-out").addEventListener("click", signOut);
 $("cut").addEventListener("click", cutOrComeBack);
 $("earlier").addEventListener("click", loadEarlier);
 $("newest").addEventListener("click", toEnd);
 $("scroller").addEventListener("scroll", () => {
-  if (isAtEnd()) $("newest").hidden = true;
+  atEnd = isAtEnd();
+  if (atEnd) $("newest").hidden = true;
 });
+// A keyboard that comes up leaves the newest in sight.
+new ResizeObserver(() => atEnd && toEnd()).observe($("scroller"));
 $("open-channels").addEventListener("click", () => openPane("channels-pane"));
 $("open-order").addEventListener("click", () => openPane("order-pane"));
 $("shade").addEventListener("click", closePanes);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") closePanes();
 });
+for (const kind of ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"]) {
+  document.addEventListener(kind, () => activity.touched(performance.now()), { passive: true });
+}
 document.addEventListener("visibilitychange", () => {
+  if (client) {
+    if (!document.hidden) activity.touched(performance.now());
+    showMe();
+    client.tick(); // Timers may have slept.
+  }
   if (document.hidden || shown === null) return;
   shown.unread = 0;
   later(showPanels);
@@ -464,6 +556,8 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("online", () => client?.phase === "waiting" && client.comeBack());
 addEventListener("hashchange", () => takeToken() && location.reload());
 
+activity.choice = sessionStorage.getItem("shown-as") ?? "auto";
+$("my-state").value = activity.choice;
 const token = takeToken();
 if (token) start(token);
 else showSignIn();

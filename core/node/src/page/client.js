@@ -8,13 +8,17 @@
 // - Contiguous: `entry` events of a channel rise by one, across connections.
 // - Never failed by silence: a request without a reply is sent again, a message with its nonce.
 // - Bounded: REQUESTS_MAX requests are open, REORDER_MAX entries wait behind a gap.
+// - Patient with throttled timers: a hidden tab's late tick is never taken for a silent server.
 
 const ATTEMPT_MS = 10_000; // connection, handshake and `welcome` together
 const REPLY_MS = 10_000; // then a request is sent again
-const SILENCE_MS = 20_000; // then the connection is taken for dead
+const SILENCE_MS = 20_000; // then the connection is taken for dead…
+const ANSWER_MS = 5_000; // …if that long ago a heartbeat asked for a sign of life
+const TYPING_MS = 3_000; // the server passes one on in this time
 const BACKOFF_MIN_MS = 250;
 const BACKOFF_MAX_MS = 8_000;
 const RETRY_MS = 1_000; // where a rejection doesn't say when
+const RETRIED = new Set(["busy", "rate_limited", "unavailable"]); // or it may have happened
 const REQUESTS_MAX = 200; // the server's limit for a session is 256
 const REORDER_MAX = 1_024;
 
@@ -69,7 +73,12 @@ export class Client {
   #failures = 0; // attempts since one was welcomed
   #heartbeatMs = 15_000;
   #heardAt = 0;
-  #saidAt = 0;
+  #beatAt = 0;
+  #askedAt = null; // since when a heartbeat waits for any frame
+  #how = { state: "active", background: false };
+  #watched = []; // users
+  #watch = { id: null, due: null }; // of the last `presence_subscribe`; when to send it
+  #typedAt = new Map(); // by channel
   #views = new Map();
   #requests = new Set(); // without a final reply, in the order in which they were made
   #attempts = new Map(); // this connection's ids, with the request of each
@@ -105,6 +114,30 @@ export class Client {
   /** Resolves with a `page`: up to `limit` entries after the seq `after`. */
   history(channel, after, limit) {
     return this.#request({ type: "history", channel, after, limit });
+  }
+
+  /**
+   * How the user is, from now on: `active`, `away` or `offline`. `background` says that timers may
+   * be throttled. Told at once, with every heartbeat, and on every later connection.
+   */
+  present(state, background) {
+    if (this.#how.state === state && this.#how.background === background) return;
+    this.#how = { state, background };
+    if (this.phase === "live") this.#beat();
+  }
+
+  /** Tells how these users are from now on, and nobody else: `presence`, on every connection. */
+  watch(users) {
+    this.#watched = users;
+    if (this.phase === "live") this.#subscribe();
+  }
+
+  /** The user writes in `channel`. May be called at every key. */
+  typing(channel) {
+    const now = this.#now();
+    if (this.phase !== "live" || now - this.#typedAt.get(channel) < TYPING_MS) return;
+    this.#typedAt.set(channel, now);
+    this.#say({ type: "typing", channel });
   }
 
   /** Drops the connection and stays away until `comeBack`. */
@@ -144,13 +177,21 @@ export class Client {
         if (this.#since + ATTEMPT_MS <= now) this.#lost("no answer for 10 s");
         break;
       case "live":
-        if (this.#heardAt + SILENCE_MS <= now) {
+        if (this.#isSilent(now)) {
           this.#lost("silent for 20 s");
           break;
         }
+        if (this.#beatAt + this.#heartbeatMs <= now) this.#beat();
         for (const request of this.#requests) if (request.due <= now) this.#attempt(request);
-        if (this.#saidAt + this.#heartbeatMs <= now) this.#say({ type: "ping" });
+        if (this.#watch.due !== null && this.#watch.due <= now) this.#subscribe();
     }
+  }
+
+  /** Late ticks alone don't make it silent: it had the time to answer since it was asked. */
+  #isSilent(now) {
+    return (
+      this.#heardAt + SILENCE_MS <= now && this.#askedAt !== null && this.#askedAt + ANSWER_MS <= now
+    );
   }
 
   #enter(phase) {
@@ -178,7 +219,6 @@ export class Client {
 
   #greet() {
     this.#enter("greeting");
-    this.#heardAt = this.#now();
     const resume = [...this.#views].map(([channel, view]) => ({ channel, after: view.last }));
     this.#say({ type: "hello", token: this.#token, resume, client: this.#name });
   }
@@ -196,6 +236,8 @@ export class Client {
     this.#transport = null;
     transport?.close();
     this.#attempts.clear();
+    this.#askedAt = null;
+    this.#watch = { id: null, due: null };
     for (const view of this.#views.values()) {
       view.filling = false;
       view.catchUp = null;
@@ -207,8 +249,18 @@ export class Client {
   }
 
   #say(frame) {
-    this.#saidAt = this.#now();
     this.#transport.say(JSON.stringify(frame));
+  }
+
+  #beat() {
+    this.#beatAt = this.#now();
+    this.#askedAt ??= this.#beatAt;
+    this.#say({ type: "heartbeat", ...this.#how });
+  }
+
+  #subscribe() {
+    this.#watch = { id: ++this.#lastId, due: null };
+    this.#say({ type: "presence_subscribe", id: this.#watch.id, users: this.#watched });
   }
 
   #request(frame, fill = false) {
@@ -236,6 +288,7 @@ export class Client {
 
   #heard(text) {
     this.#heardAt = this.#now();
+    this.#askedAt = null;
     const frame = JSON.parse(text);
     switch (frame.type) {
       case "welcome":
@@ -256,6 +309,9 @@ export class Client {
         return this.#rejected(frame);
       case "caught_up":
         return this.#caughtUp(frame);
+      case "presence":
+      case "typing":
+        return this.#tell(frame);
       case "goodbye":
         return this.#goodbye(frame);
       // Later versions may send frames that we don't know.
@@ -271,6 +327,9 @@ export class Client {
     this.#enter("live");
     this.#tell(frame);
     frame.channels.forEach((status) => this.#follow(status));
+    // First how the user is: a session without a heartbeat isn't seen.
+    this.#beat();
+    if (this.#watched.length > 0) this.#subscribe();
     for (const request of this.#requests) this.#attempt(request);
   }
 
@@ -332,10 +391,11 @@ export class Client {
   }
 
   #rejected(frame) {
-    const retry = frame.code === "busy" || frame.code === "unavailable";
-    if (retry) {
+    if (RETRIED.has(frame.code)) {
+      const due = this.#now() + (frame.retry_after_ms ?? RETRY_MS);
       const request = this.#attempts.get(frame.reply_to);
-      if (request) request.due = this.#now() + (frame.retry_after_ms ?? RETRY_MS);
+      if (request) request.due = due;
+      else if (frame.reply_to === this.#watch.id) this.#watch.due = due;
     } else {
       this.#answered(frame)?.reject(new Rejected(frame));
     }

@@ -17,8 +17,10 @@ export function make(tag, { className, text, title, children = [], data = {} } =
   return element;
 }
 
-export function avatar(name, small = false) {
-  const element = make("span", { className: small ? "avatar small" : "avatar", text: name[0] });
+/** With a dot, if it is known how the user is. */
+export function avatar(name, state = null) {
+  const element = make("span", { className: state ? "avatar small" : "avatar", text: name[0] });
+  if (state) element.append(make("span", { className: `dot presence-${state}` }));
   element.setAttribute("aria-hidden", "true");
   let hue = 7;
   for (const character of name) hue = (hue * 31 + character.codePointAt(0)) % 360;

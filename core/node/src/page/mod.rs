@@ -39,6 +39,7 @@ const FILES: &[File] = &[
     File { path: "/page/app.js", content_type: JAVASCRIPT, body: include_str!("app.js") },
     File { path: "/page/client.js", content_type: JAVASCRIPT, body: include_str!("client.js") },
     File { path: "/page/log.js", content_type: JAVASCRIPT, body: include_str!("log.js") },
+    File { path: "/page/people.js", content_type: JAVASCRIPT, body: include_str!("people.js") },
     File { path: "/page/room.js", content_type: JAVASCRIPT, body: include_str!("room.js") },
     File {
         path: "/page/transport.js",
