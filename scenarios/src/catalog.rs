@@ -28,17 +28,29 @@ const FILES: &[(&str, &str)] = &[
     ("crowd-behind.toml", include_str!("../catalog/crowd-behind.toml")),
 ];
 
+/// The same for `regressions/`: what has once found a bug.
+const REGRESSIONS: &[(&str, &str)] = &[];
+
 /// Every scenario of the catalog.
 pub fn all() -> Vec<Scenario> {
-    let read = |(file, text): &(&str, &str)| {
-        parse::scenario(file, text).expect("the catalog is tested to be sound")
-    };
-    FILES.iter().map(read).collect()
+    read(FILES)
 }
 
-/// The scenario called `name`, such as "steady".
+/// A scenario for every bug that a run has found.
+pub fn regressions() -> Vec<Scenario> {
+    read(REGRESSIONS)
+}
+
+/// The scenario called `name`, such as "steady", of the catalog or the regressions.
 pub fn find(name: &str) -> Option<Scenario> {
-    all().into_iter().find(|scenario| scenario.name == name)
+    all().into_iter().chain(regressions()).find(|scenario| scenario.name == name)
+}
+
+fn read(files: &[(&str, &str)]) -> Vec<Scenario> {
+    let read = |(file, text): &(&str, &str)| {
+        parse::scenario(file, text).expect("what comes with the program is tested to be sound")
+    };
+    files.iter().map(read).collect()
 }
 
 #[cfg(test)]
@@ -49,18 +61,25 @@ mod tests {
     use super::*;
     use crate::plan::Plan;
 
-    #[test]
-    fn every_file_of_the_catalog_is_embedded_sound_and_opens_with_its_question() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("catalog");
-        let on_disk: BTreeSet<String> = std::fs::read_dir(folder)
+    /// The scenario files of a folder beside `src`.
+    fn on_disk(folder: &str) -> BTreeSet<String> {
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
             .unwrap()
             .map(|file| file.unwrap().file_name().into_string().unwrap())
-            .collect();
-        let embedded: BTreeSet<String> = FILES.iter().map(|(file, _)| (*file).to_owned()).collect();
-        assert_eq!(on_disk, embedded);
-        for &(file, text) in FILES {
-            assert!(text.starts_with("question = "), "{file}");
-            parse::scenario(file, text).unwrap_or_else(|error| panic!("{error}"));
+            .filter(|file| file != "README.md")
+            .collect()
+    }
+
+    #[test]
+    fn every_scenario_file_is_embedded_sound_and_opens_with_its_question() {
+        for (folder, files) in [("catalog", FILES), ("regressions", REGRESSIONS)] {
+            let embedded: BTreeSet<String> =
+                files.iter().map(|(file, _)| (*file).to_owned()).collect();
+            assert_eq!(on_disk(folder), embedded, "{folder}");
+            for &(file, text) in files {
+                assert!(text.starts_with("question = "), "{file}");
+                parse::scenario(file, text).unwrap_or_else(|error| panic!("{error}"));
+            }
         }
         assert_eq!(find("steady").map(|scenario| scenario.faults.len()), Some(0));
         assert_eq!(find("unsteady"), None);

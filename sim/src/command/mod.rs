@@ -27,7 +27,7 @@ const NOT_DETERMINISTIC: u8 = 3;
 
 /// Runs the shipped server in a simulated world of faults and judges what its clients saw.
 ///
-/// Without a subcommand: runs the whole catalog, 20 seeds each.
+/// Without a subcommand: runs the regressions and the whole catalog, 20 seeds each.
 ///
 /// Exit codes: 0 all held, 1 a guarantee or an expectation is broken, 2 not converged, 3 not
 /// deterministic, 64 bad usage or a bad file, 70 our own failure.
@@ -59,7 +59,7 @@ enum Command {
     },
     /// Run every seed in two processes and compare the hashes of their journals.
     Twice {
-        /// Paths of scenario files, or names of the catalog; all of the catalog if none is given.
+        /// Paths of scenario files, or names of the catalog; all of them, and the regressions, if none is given.
         scenarios: Vec<String>,
         #[command(flatten)]
         selection: Selection,
@@ -67,7 +67,7 @@ enum Command {
         #[arg(long)]
         against: Option<PathBuf>,
     },
-    /// Show the scenarios of the catalog, each with the question that it answers.
+    /// Show the regressions and the scenarios of the catalog, each with the question that it answers.
     List,
     /// Show every kind of fault: what it does, what it can be aimed at, the keys that it takes.
     Faults {
@@ -117,7 +117,7 @@ pub(crate) struct Usage(String);
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<u8> {
     match arguments.command {
         None => {
-            let campaign = arguments.selection.campaign(whole_catalog());
+            let campaign = arguments.selection.campaign(everything());
             run::run(&campaign, &arguments.output.out)
         }
         Some(Command::Run { scenarios, selection, output, journal }) => {
@@ -128,7 +128,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<u8> {
             run::run(&campaign, &output.out)
         }
         Some(Command::Twice { scenarios, selection, against }) => {
-            let entries = if scenarios.is_empty() { whole_catalog() } else { find(&scenarios)? };
+            let entries = if scenarios.is_empty() { everything() } else { find(&scenarios)? };
             twice::run(&selection.campaign(entries), against.as_deref())
         }
         Some(Command::List) => list::run(),
@@ -162,9 +162,11 @@ fn keep_journal(campaign: &mut Campaign, path: PathBuf) -> Result<(), Usage> {
     Ok(())
 }
 
-fn whole_catalog() -> Vec<Entry> {
-    catalog::all()
+/// The regressions, so that what was broken once is seen first, then the catalog.
+fn everything() -> Vec<Entry> {
+    catalog::regressions()
         .into_iter()
+        .chain(catalog::all())
         .map(|scenario| Entry { argument: scenario.name.clone(), scenario })
         .collect()
 }
