@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::ids::{ChannelKey, Nonce, SeqNo, UserKey};
 pub use seriatim_engine::levels::Level;
 
@@ -72,10 +72,11 @@ pub enum What {
         nonce: Nonce,
         body: Arc<str>,
     },
-    /// A client was asked to join.
-    JoinInvoked {
+    /// A client was asked to change who is in a channel.
+    ChangeInvoked {
         client: ClientIndex,
         channel: ChannelKey,
+        asked: Asked,
     },
     /// A send went out on a session, for the first time or again.
     Sent {
@@ -84,20 +85,20 @@ pub enum What {
         channel: ChannelKey,
         nonce: Nonce,
     },
-    /// The client learnt that its send, or without a nonce its join, is in the log.
+    /// The client learnt that what it asked for is in the log.
     Accepted {
         client: ClientIndex,
         channel: ChannelKey,
-        nonce: Option<Nonce>,
+        asked: Asked,
         seq: SeqNo,
-        /// The server knew the nonce already.
+        /// It was so already.
         duplicate: bool,
     },
     /// The client gave up for good on a refusal: it is known not to have happened.
     Rejected {
         client: ClientIndex,
         channel: ChannelKey,
-        nonce: Option<Nonce>,
+        asked: Asked,
         code: String,
     },
     /// `welcome` arrived.
@@ -115,6 +116,13 @@ pub enum What {
         session: Arc<str>,
         channel: ChannelKey,
         after: SeqNo,
+    },
+    /// A live session serves a channel no longer: its user is a member up to `until` only.
+    SessionLeft {
+        client: ClientIndex,
+        session: Arc<str>,
+        channel: ChannelKey,
+        until: SeqNo,
     },
     /// A numbered entry arrived on the wire.
     Received {
@@ -188,11 +196,12 @@ impl What {
     pub fn channel(&self) -> Option<&ChannelKey> {
         match self {
             Self::Invoked { channel, .. }
-            | Self::JoinInvoked { channel, .. }
+            | Self::ChangeInvoked { channel, .. }
             | Self::Sent { channel, .. }
             | Self::Accepted { channel, .. }
             | Self::Rejected { channel, .. }
             | Self::SessionChannel { channel, .. }
+            | Self::SessionLeft { channel, .. }
             | Self::Received { channel, .. }
             | Self::Delivered { channel, .. }
             | Self::Stored { channel, .. } => Some(channel),
@@ -215,12 +224,12 @@ impl What {
 }
 
 /// What an event tells of a channel's log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OfLog<'a> {
-    /// A client wants an entry there: a message, or without a nonce its join.
-    Asked { client: ClientIndex, nonce: Option<&'a Nonce> },
-    /// It learnt the entry's position.
-    Accepted { client: ClientIndex, nonce: Option<&'a Nonce>, seq: SeqNo },
+    /// A client wants an entry there.
+    Asked { client: ClientIndex, asked: Asked },
+    /// It learnt the entry's position. As a duplicate, it may be an entry that another wanted.
+    Accepted { client: ClientIndex, asked: &'a Asked, seq: SeqNo, duplicate: bool },
     /// Somebody has the entry.
     Entry(&'a Entry),
 }
@@ -230,11 +239,14 @@ impl What {
     pub fn of_log(&self) -> Option<OfLog<'_>> {
         match self {
             Self::Invoked { client, nonce, .. } => {
-                Some(OfLog::Asked { client: *client, nonce: Some(nonce) })
+                Some(OfLog::Asked { client: *client, asked: Asked::Send(nonce.clone()) })
             }
-            Self::JoinInvoked { client, .. } => Some(OfLog::Asked { client: *client, nonce: None }),
-            Self::Accepted { client, nonce, seq, .. } => {
-                Some(OfLog::Accepted { client: *client, nonce: nonce.as_ref(), seq: *seq })
+            Self::ChangeInvoked { client, asked, .. } => {
+                Some(OfLog::Asked { client: *client, asked: asked.clone() })
+            }
+            Self::Accepted { client, asked, seq, duplicate, .. } => {
+                let (client, seq, duplicate) = (*client, *seq, *duplicate);
+                Some(OfLog::Accepted { client, asked, seq, duplicate })
             }
             Self::Received { entry, .. }
             | Self::Delivered { entry, .. }
@@ -243,6 +255,7 @@ impl What {
             | Self::Rejected { .. }
             | Self::SessionOpened { .. }
             | Self::SessionChannel { .. }
+            | Self::SessionLeft { .. }
             | Self::SessionClosed { .. }
             | Self::ClientDown { .. }
             | Self::ClientStopped { .. }
@@ -284,30 +297,35 @@ impl fmt::Display for Shown<'_> {
                 write!(f, "#{seq} (numbered at {at}): {sender}, nonce {nonce}, {bytes} bytes")
             }
             Content::Joined { user } => write!(f, "#{seq} (numbered at {at}): {user} joined"),
+            Content::Created { .. }
+            | Content::Added { .. }
+            | Content::Left { .. }
+            | Content::Removed { .. } => {
+                let (by, asked) = content.asked();
+                write!(f, "#{seq} (numbered at {at}): {asked} by {by}")
+            }
         }
     }
 }
 
 impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reference = |nonce: &Option<Nonce>| match nonce {
-            Some(nonce) => format!("nonce {nonce}"),
-            None => "join".to_owned(),
-        };
         match self {
             Self::Invoked { client, channel, nonce, body } => {
                 write!(f, "{client} sends to {channel}: nonce {nonce}, {} bytes", body.len())
             }
-            Self::JoinInvoked { client, channel } => write!(f, "{client} joins {channel}"),
+            Self::ChangeInvoked { client, channel, asked } => {
+                write!(f, "{client} asks {channel} for {asked}")
+            }
             Self::Sent { client, session, channel, nonce } => {
                 write!(f, "{client} transmits nonce {nonce} to {channel} on {session}")
             }
-            Self::Accepted { client, channel, nonce, seq, duplicate } => {
+            Self::Accepted { client, channel, asked, seq, duplicate } => {
                 let again = if *duplicate { " (duplicate)" } else { "" };
-                write!(f, "{client} told: {channel} #{seq} is its {}{again}", reference(nonce))
+                write!(f, "{client} told: {channel} #{seq} is its {asked}{again}")
             }
-            Self::Rejected { client, channel, nonce, code } => {
-                write!(f, "{client} told: {channel} refuses its {}: {code}", reference(nonce))
+            Self::Rejected { client, channel, asked, code } => {
+                write!(f, "{client} told: {channel} refuses its {asked}: {code}")
             }
             Self::SessionOpened { client, session, gateway, channels } => {
                 let count = channels.len();
@@ -315,6 +333,9 @@ impl fmt::Display for What {
             }
             Self::SessionChannel { client, session, channel, after } => {
                 write!(f, "{client} is served {channel} after #{after} in {session}")
+            }
+            Self::SessionLeft { client, session, channel, until } => {
+                write!(f, "{client} is out of {channel} after #{until} in {session}")
             }
             Self::Received { client, session, channel, entry } => {
                 write!(f, "{client} receives {channel} {} in {session}", Shown(entry))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use seriatim_client::{ClientOptions, Handle, start};
+use seriatim_engine::entry::Asked;
 use seriatim_engine::time::{MonoTime, WallTime};
 use seriatim_engine::token::{Claims, TokenKey};
 use seriatim_scenarios::history::{ClientIndex, What};
@@ -85,7 +86,7 @@ impl Users {
                 if handle.join(channel.channel.clone()).is_err() {
                     return;
                 }
-                What::JoinInvoked { client, channel: channel.clone() }
+                What::ChangeInvoked { client, channel: channel.clone(), asked: Asked::Join }
             }
             Action::Send { channel, nonce, body } => {
                 if handle.send(channel.channel.clone(), nonce.clone(), body.clone()).is_err() {

@@ -1,10 +1,12 @@
 //! Hears what every client sees: feeds the judge and the journal, and knows when all have
 //! everything.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seriatim_client::ClientEvent;
+use seriatim_engine::entry::Asked;
 use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, WorkspaceId};
 use seriatim_scenarios::history::{ClientIndex, Event, What};
 use seriatim_scenarios::judge::{Judge, Verdict};
@@ -92,7 +94,7 @@ impl Recorder {
         if let Some(seq) = shown.seq {
             fields.push(Field::Number("seq", seq.0));
         }
-        if let Some(text) = shown.text {
+        if let Some(text) = &shown.text {
             fields.push(Field::Text("text", text));
         }
         self.journal.record(at, "history", shown.kind, &fields);
@@ -102,7 +104,7 @@ impl Recorder {
 impl State {
     fn follow(&mut self, what: &What) {
         match what {
-            What::Invoked { client, .. } | What::JoinInvoked { client, .. } => {
+            What::Invoked { client, .. } | What::ChangeInvoked { client, .. } => {
                 self.clients.entry(*client).or_default().unanswered += 1;
             }
             What::Accepted { client, channel, seq, .. } => {
@@ -120,6 +122,9 @@ impl State {
             What::SessionChannel { client, channel, after, .. } => {
                 let state = self.clients.entry(*client).or_default();
                 state.positions.entry(channel.clone()).or_insert(*after);
+            }
+            What::SessionLeft { client, channel, .. } => {
+                self.clients.entry(*client).or_default().positions.remove(channel);
             }
             What::Received { channel, entry, .. } => self.heard(channel, entry.seq),
             What::Delivered { client, channel, entry } => {
@@ -168,23 +173,35 @@ struct JournalLine<'a> {
     kind: &'static str,
     client: Option<ClientIndex>,
     seq: Option<SeqNo>,
-    text: Option<&'a str>,
+    text: Option<Cow<'a, str>>,
 }
 
 impl<'a> JournalLine<'a> {
     fn of(what: &'a What) -> Self {
-        let line = |kind, client, seq, text| Self { kind, client, seq, text };
+        let line = |kind, client, seq, text: Option<&'a str>| Self {
+            kind,
+            client,
+            seq,
+            text: text.map(Cow::Borrowed),
+        };
+        let asked_line = |kind, client, seq, asked| Self {
+            kind,
+            client: Some(client),
+            seq,
+            text: Some(name_of(asked)),
+        };
         match what {
             What::Invoked { client, nonce, .. } => {
                 line("invoked", Some(*client), None, Some(nonce.as_str()))
             }
-            What::JoinInvoked { client, .. } => line("join-invoked", Some(*client), None, None),
+            What::ChangeInvoked { client, asked, .. } => {
+                asked_line("change-invoked", *client, None, asked)
+            }
             What::Sent { client, nonce, .. } => {
                 line("sent", Some(*client), None, Some(nonce.as_str()))
             }
-            What::Accepted { client, seq, nonce, .. } => {
-                let nonce = nonce.as_ref().map(|nonce| nonce.as_str());
-                line("accepted", Some(*client), Some(*seq), nonce)
+            What::Accepted { client, seq, asked, .. } => {
+                asked_line("accepted", *client, Some(*seq), asked)
             }
             What::Rejected { client, code, .. } => {
                 line("rejected", Some(*client), None, Some(code.as_str()))
@@ -194,6 +211,9 @@ impl<'a> JournalLine<'a> {
             }
             What::SessionChannel { client, after, .. } => {
                 line("session-channel", Some(*client), Some(*after), None)
+            }
+            What::SessionLeft { client, until, .. } => {
+                line("session-left", Some(*client), Some(*until), None)
             }
             What::Received { client, entry, .. } => {
                 line("received", Some(*client), Some(entry.seq), None)
@@ -217,6 +237,16 @@ impl<'a> JournalLine<'a> {
             What::ErrorLogged { message, .. } => line("error-logged", None, None, Some(message)),
             What::Peak { level, .. } => line("peak", None, None, Some(level.what)),
             What::TaskLeaked { name, .. } => line("task-leaked", None, None, Some(name)),
+        }
+    }
+}
+
+/// A send by its nonce, anything else in words.
+fn name_of(asked: &Asked) -> Cow<'_, str> {
+    match asked {
+        Asked::Send(nonce) => Cow::Borrowed(nonce.as_str()),
+        Asked::Create | Asked::Join | Asked::Leave | Asked::Add(_) | Asked::Remove(_) => {
+            Cow::Owned(asked.to_string())
         }
     }
 }
@@ -273,6 +303,12 @@ impl Listener {
                 channel: self.key(status.channel),
                 after: status.after,
             },
+            ClientEvent::Left { channel, until } => What::SessionLeft {
+                client,
+                session: self.session.clone(),
+                channel: self.key(channel),
+                until,
+            },
             ClientEvent::Received { channel, entry } => What::Received {
                 client,
                 session: self.session.clone(),
@@ -282,13 +318,13 @@ impl Listener {
             ClientEvent::Delivered { channel, entry } => {
                 What::Delivered { client, channel: self.key(channel), entry }
             }
-            ClientEvent::Accepted { channel, nonce, seq, duplicate, at: _ } => {
-                What::Accepted { client, channel: self.key(channel), nonce, seq, duplicate }
+            ClientEvent::Accepted { channel, asked, seq, duplicate, at: _ } => {
+                What::Accepted { client, channel: self.key(channel), asked, seq, duplicate }
             }
-            ClientEvent::Rejected { channel, nonce, code, message: _ } => What::Rejected {
+            ClientEvent::Rejected { channel, asked, code, message: _ } => What::Rejected {
                 client,
                 channel: self.key(channel),
-                nonce,
+                asked,
                 code: code.as_str().to_owned(),
             },
             ClientEvent::Closed { session } => {

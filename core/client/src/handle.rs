@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use seriatim_engine::client::Command;
 use seriatim_engine::frame::PresenceState;
 use seriatim_engine::ids::{ChannelId, Nonce, UserId};
+use seriatim_engine::membership::Change;
 
 /// Commands for one client. Dropping every handle stops the client.
 #[derive(Debug, Clone)]
@@ -35,7 +36,15 @@ impl Handle {
     /// # Errors
     /// [`Refused`]: nothing will be sent.
     pub fn join(&self, channel: ChannelId) -> Result<(), Refused> {
-        self.command(Command::Join { channel })
+        self.change(channel, Change::Join)
+    }
+
+    /// Changes who is in `channel`. Changes of one channel are made one after the other.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing will be sent.
+    pub fn change(&self, channel: ChannelId, change: Change) -> Result<(), Refused> {
+        self.command(Command::Change { channel, change })
     }
 
     /// Drops the connection and opens a new one.

@@ -14,6 +14,8 @@ pub struct Cursor {
     pub connection: ConnectionId,
     /// Every entry up to here has been queued for the session, each once.
     pub sent_upto: SeqNo,
+    /// Nothing after this entry is for the session.
+    until: SeqNo,
     /// The page after this entry is wanted or on its way.
     pub reading: Option<SeqNo>,
     /// The session has no room; what comes waits in the log until its queue is short.
@@ -21,6 +23,9 @@ pub struct Cursor {
     /// The session is owed a `caught_up` when it reaches the head.
     pub owes_caught_up: bool,
 }
+
+/// An end that is never reached.
+const FOR_EVER: SeqNo = SeqNo(u64::MAX);
 
 /// The frames of consecutive entries, end to end: encoded once for all who get them.
 #[derive(Debug, Clone, Default)]
@@ -43,9 +48,9 @@ pub struct Frames {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offer {
     All,
-    /// It has the first ones already; these bytes are the rest.
-    Rest(Bytes),
-    /// It already has them.
+    /// It has the first ones already, or may not have the last ones; these bytes are the rest.
+    Part(Bytes),
+    /// It already has them, or may not have them.
     NotNeeded,
     /// Entries before them are missing; the log has them.
     Behind,
@@ -55,13 +60,29 @@ pub enum Offer {
 
 impl Cursor {
     pub fn new(connection: ConnectionId, sent_upto: SeqNo, owes_caught_up: bool) -> Self {
-        Self { connection, sent_upto, reading: None, waiting: false, owes_caught_up }
+        let (until, reading, waiting) = (FOR_EVER, None, false);
+        Self { connection, sent_upto, until, reading, waiting, owes_caught_up }
+    }
+
+    /// The user is a member up to this entry only; `None`: for as long as nothing else is said.
+    pub fn end(&mut self, until: Option<SeqNo>) {
+        self.until = until.unwrap_or(FOR_EVER);
+    }
+
+    /// The user is no member any more; the session may have to be sent what came before.
+    pub fn is_ending(&self) -> bool {
+        self.until != FOR_EVER
+    }
+
+    /// The last entry that is for the session, when it has been sent it.
+    pub fn ended(&self) -> Option<SeqNo> {
+        (self.until <= self.sent_upto).then_some(self.until)
     }
 
     /// Takes what follows on the entry that the session was sent last, if there is room. The
     /// caller queues the frames.
     pub fn offer(&mut self, frames: &Frames, queue: &mut SendQueue) -> Offer {
-        let last = frames.last();
+        let last = frames.last().min(self.until);
         if last <= self.sent_upto {
             return Offer::NotNeeded;
         }
@@ -74,19 +95,21 @@ impl Cursor {
             return Offer::Full;
         }
         self.sent_upto = last;
-        if next == frames.first {
+        if next == frames.first && last == frames.last() {
             queue.add(frames.bytes.len());
             return Offer::All;
         }
-        let rest = frames.from(next);
-        queue.add(rest.len());
-        Offer::Rest(rest)
+        let part = frames.part(next, last);
+        queue.add(part.len());
+        Offer::Part(part)
     }
 
     /// Whether the session has to be looked at: it is behind `head` and nothing is under way, or
-    /// it is owed word that it has caught up.
+    /// it is owed word that it has caught up, or that this is all it gets.
     pub fn is_unsettled(&self, head: SeqNo) -> bool {
-        if self.sent_upto < head {
+        if self.ended().is_some() {
+            true
+        } else if self.sent_upto < head {
             self.reading.is_none() && !self.waiting
         } else {
             self.owes_caught_up
@@ -133,11 +156,16 @@ impl Frames {
         SeqNo(self.first.0 + self.ends.len() as u64 - 1)
     }
 
-    /// The frames of `seq`, which is not the first, and later ones.
-    fn from(&self, seq: SeqNo) -> Bytes {
+    /// The frames of the entries from `from` up to `upto`, which are among them.
+    fn part(&self, from: SeqNo, upto: SeqNo) -> Bytes {
+        self.bytes.slice(self.end_before(from)..self.end_before(upto.next()))
+    }
+
+    /// Where the frames of the entries before `seq` end.
+    fn end_before(&self, seq: SeqNo) -> usize {
         let before = usize::try_from(seq.0 - self.first.0).expect("an index of `ends`");
-        let start = before.checked_sub(1).and_then(|index| self.ends.get(index)).copied();
-        self.bytes.slice(start.unwrap_or(0)..)
+        let last = before.checked_sub(1).and_then(|index| self.ends.get(index));
+        last.copied().unwrap_or_default()
     }
 }
 
@@ -217,10 +245,25 @@ mod tests {
         assert_eq!(cursor.offer(&frames(7..=8), &mut queue), Offer::Behind);
         assert_eq!(cursor.offer(&frames(6..=7), &mut queue), Offer::All);
         assert_eq!(cursor.offer(&frames(6..=7), &mut queue), Offer::NotNeeded);
-        let rest = Offer::Rest(Bytes::from_static(&[8, 9]));
+        let rest = Offer::Part(Bytes::from_static(&[8, 9]));
         assert_eq!(cursor.offer(&frames(6..=9), &mut queue), rest);
         assert_eq!(cursor.sent_upto, SeqNo(9));
         assert!(!cursor.owes_caught_up);
+    }
+
+    #[test]
+    fn a_session_takes_nothing_after_the_end_of_its_membership() {
+        let (mut cursor, mut queue) = (cursor(5), SendQueue::default());
+        cursor.end(Some(SeqNo(7)));
+        assert_eq!((cursor.ended(), cursor.is_unsettled(SeqNo(5))), (None, false));
+        let part = |bytes| Offer::Part(Bytes::from_static(bytes));
+        assert_eq!(cursor.offer(&frames(6..=9), &mut queue), part(&[6, 7]));
+        assert_eq!((cursor.ended(), cursor.is_unsettled(SeqNo(9))), (Some(SeqNo(7)), true));
+        assert_eq!(cursor.offer(&frames(8..=9), &mut queue), Offer::NotNeeded);
+
+        cursor.end(None);
+        assert_eq!(cursor.ended(), None, "a member again");
+        assert_eq!(cursor.offer(&frames(7..=9), &mut queue), part(&[8, 9]));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Content, Entry};
+use crate::entry::{ChannelKind, Content, Entry};
 use crate::ids::{ChannelId, Nonce, SeqNo, UserId, WorkspaceId};
 use crate::limits::FRAME_ERROR_BYTES_MAX;
 use crate::time::WallTime;
@@ -37,6 +37,32 @@ pub enum ClientFrame {
     Join {
         id: u64,
         channel: ChannelId,
+    },
+    /// Makes a channel of a kind, with members from its first entry on.
+    CreateChannel {
+        id: u64,
+        /// May be left out of a direct channel, whose name follows from its members.
+        #[serde(default)]
+        channel: Option<ChannelId>,
+        kind: ChannelKind,
+        /// The user may be left out: they are one anyway.
+        #[serde(default)]
+        members: Vec<UserId>,
+    },
+    /// The user is a member no longer.
+    Leave {
+        id: u64,
+        channel: ChannelId,
+    },
+    AddMember {
+        id: u64,
+        channel: ChannelId,
+        user: UserId,
+    },
+    RemoveMember {
+        id: u64,
+        channel: ChannelId,
+        user: UserId,
     },
     /// Asks for a page of the channel's log, from the entry after `after`.
     History {
@@ -98,12 +124,17 @@ pub enum ServerFrame {
     },
     /// The user became a member during the session.
     Channel(ChannelStatus),
+    /// The user is a member no longer, and the session was sent all that it is going to be.
+    Left {
+        channel: ChannelId,
+        until: SeqNo,
+    },
     Accepted {
         reply_to: u64,
         channel: ChannelId,
         seq: SeqNo,
         at_ms: WallTime,
-        /// The nonce (or the join) was known: this is what it led to the first time.
+        /// It had been done already: this is what it led to the first time.
         duplicate: bool,
     },
     Rejected {
@@ -158,6 +189,9 @@ pub struct ChannelStatus {
     pub head: SeqNo,
     /// The session is sent everything after this position.
     pub after: SeqNo,
+    /// The user is a member no longer: the session is sent everything up to here, and `left`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<SeqNo>,
 }
 
 /// One numbered entry of a channel.
@@ -175,17 +209,21 @@ pub enum LogFrame {
     Event {
         channel: ChannelId,
         seq: SeqNo,
-        kind: EventKind,
-        user: UserId,
+        #[serde(flatten)]
+        event: Event,
         at_ms: WallTime,
     },
 }
 
-/// What happened to a channel's membership.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    Joined,
+/// What happened to a channel and its membership.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    Created { by: UserId, channel_kind: ChannelKind, members: Vec<UserId> },
+    Joined { user: UserId },
+    Added { user: UserId, by: UserId },
+    Left { user: UserId },
+    Removed { user: UserId, by: UserId },
 }
 
 /// Why a request was turned down.
@@ -198,6 +236,12 @@ pub enum RejectCode {
     NotMember,
     /// The body is empty or too long. The request did not happen.
     BadBody,
+    /// The channel's kind, or a limit, doesn't allow it to this user. The request did not happen.
+    Forbidden,
+    /// There is another channel of this name. The request did not happen.
+    NameTaken,
+    /// These users can't be the members. The request did not happen.
+    BadMembers,
     /// A limit is reached. The request did not happen; try again later.
     Busy,
     /// The user or the workspace asks too often. The request did not happen; try again later.
@@ -218,6 +262,9 @@ impl RejectCode {
             Self::BadFrame => "bad_frame",
             Self::NotMember => "not_member",
             Self::BadBody => "bad_body",
+            Self::Forbidden => "forbidden",
+            Self::NameTaken => "name_taken",
+            Self::BadMembers => "bad_members",
             Self::Busy => "busy",
             Self::RateLimited => "rate_limited",
             Self::Unavailable => "unavailable",
@@ -259,19 +306,19 @@ impl GoodbyeCode {
 impl LogFrame {
     pub fn new(channel: ChannelId, entry: &Entry) -> Self {
         let (seq, at_ms) = (entry.seq, entry.at);
-        match &entry.content {
-            Content::Message { sender, nonce, body } => Self::Message {
-                channel,
-                seq,
-                sender: sender.clone(),
-                nonce: nonce.clone(),
-                body: body.clone(),
-                at_ms,
-            },
-            Content::Joined { user } => {
-                Self::Event { channel, seq, kind: EventKind::Joined, user: user.clone(), at_ms }
+        let event = match entry.content.clone() {
+            Content::Message { sender, nonce, body } => {
+                return Self::Message { channel, seq, sender, nonce, body, at_ms };
             }
-        }
+            Content::Created { by, kind, members } => {
+                Event::Created { by, channel_kind: kind, members }
+            }
+            Content::Joined { user } => Event::Joined { user },
+            Content::Added { user, by } => Event::Added { user, by },
+            Content::Left { user } => Event::Left { user },
+            Content::Removed { user, by } => Event::Removed { user, by },
+        };
+        Self::Event { channel, seq, event, at_ms }
     }
 
     /// The channel and the entry that the frame shows.
@@ -281,8 +328,17 @@ impl LogFrame {
                 channel,
                 Entry { seq, at: at_ms, content: Content::Message { sender, nonce, body } },
             ),
-            Self::Event { channel, seq, kind: EventKind::Joined, user, at_ms } => {
-                (channel, Entry { seq, at: at_ms, content: Content::Joined { user } })
+            Self::Event { channel, seq, event, at_ms } => {
+                let content = match event {
+                    Event::Created { by, channel_kind: kind, members } => {
+                        Content::Created { by, kind, members }
+                    }
+                    Event::Joined { user } => Content::Joined { user },
+                    Event::Added { user, by } => Content::Added { user, by },
+                    Event::Left { user } => Content::Left { user },
+                    Event::Removed { user, by } => Content::Removed { user, by },
+                };
+                (channel, Entry { seq, at: at_ms, content })
             }
         }
     }
@@ -394,6 +450,33 @@ mod tests {
             r#"{"type":"event","channel":"general","seq":3,"kind":"joined","user":"ada","at_ms":5}"#
         );
         assert_eq!(ServerFrame::parse(json.as_bytes()).unwrap(), frame);
+    }
+
+    #[test]
+    fn every_entry_comes_back_from_its_frame() {
+        let user = |name: &str| UserId::new(name).unwrap();
+        let (ada, bob) = (user("ada"), user("bob"));
+        let members = vec![ada.clone(), bob.clone()];
+        let contents = [
+            Content::Message {
+                sender: ada.clone(),
+                nonce: Nonce::new("n").unwrap(),
+                body: "hi".into(),
+            },
+            Content::Created { by: bob.clone(), kind: ChannelKind::Direct, members },
+            Content::Joined { user: ada.clone() },
+            Content::Added { user: ada.clone(), by: bob.clone() },
+            Content::Left { user: ada.clone() },
+            Content::Removed { user: ada, by: bob },
+        ];
+        for content in contents {
+            let entry = Entry { seq: SeqNo(3), at: WallTime(5), content };
+            let json = ServerFrame::Log(LogFrame::new(channel(), &entry)).to_json();
+            let ServerFrame::Log(frame) = ServerFrame::parse(&json).unwrap() else {
+                panic!("another frame: {}", String::from_utf8_lossy(&json));
+            };
+            assert_eq!(frame.into_entry(), (channel(), entry));
+        }
     }
 
     #[test]

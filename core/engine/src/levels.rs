@@ -53,7 +53,9 @@ macro_rules! limits {
 
 limits! {
     AdmissionWait ADMISSION_WAIT_MAX,
+    ChannelsOfUser CHANNELS_OF_USER_MAX,
     ClientFrameBytes CLIENT_FRAME_BYTES_MAX,
+    CreatedMembers CREATED_MEMBERS_MAX,
     HandshakeBytes HANDSHAKE_BYTES_MAX,
     HandshakeTime HANDSHAKE_TIMEOUT,
     Handshakes HANDSHAKES_MAX,

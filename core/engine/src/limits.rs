@@ -53,6 +53,14 @@ pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Channels that one `hello` may resume. More: the frame is rejected.
 pub const RESUME_CHANNELS_MAX: usize = 1_000;
 
+/// Channels that one user may be a member of: what one `hello` may resume. More: rejected as
+/// `forbidden`.
+pub const CHANNELS_OF_USER_MAX: usize = RESUME_CHANNELS_MAX;
+
+/// Members that `create_channel` may name, its sender included: the entry that names them stays
+/// smaller than a message. More: rejected as `bad_members`; others are added one by one.
+pub const CREATED_MEMBERS_MAX: usize = 100;
+
 /// Entries of one page. A request for more gets this many and `more: true`.
 pub const PAGE_ENTRIES_MAX: usize = 100;
 
@@ -229,6 +237,7 @@ pub const CLIENT_REORDER_MAX: usize = 1_024;
 const _: () = assert!(SESSION_QUEUE_BYTES_LOW < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PAGE_BYTES_MAX);
+const _: () = assert!(CREATED_MEMBERS_MAX * (NAME_BYTES_MAX + 1) < BODY_BYTES_MAX);
 const _: () = assert!(LINK_HEARTBEAT.as_millis() * 3 < LINK_TIMEOUT.as_millis());
 const _: () = assert!(SESSION_IDLE_TIMEOUT.as_millis() == 3 * HEARTBEAT.as_millis());
 const _: () = assert!(CLIENT_OUTSTANDING_MAX < USER_BURST_MAX as usize);

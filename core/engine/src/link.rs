@@ -13,6 +13,7 @@ use crate::frame::{PresenceState, RejectCode};
 use crate::ids::{
     ChannelId, ChannelKey, ConnectionId, NodeId, Nonce, SeqNo, ShardId, UserId, UserKey,
 };
+use crate::membership::Change;
 use crate::presence::{Beat, Watched};
 use crate::time::WallTime;
 
@@ -36,15 +37,18 @@ pub struct LinkHello {
 }
 
 /// The version of the frames in this file.
-pub const LINK_VERSION: u32 = 2;
+pub const LINK_VERSION: u32 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToOwner {
     /// A user has a session at this gateway: which channels are theirs? Answered by
-    /// [`FromOwner::Opened`]; from now on the gateway hears of the user's joins.
+    /// [`FromOwner::Opened`]; from now on the gateway hears where the user's memberships begin and
+    /// end.
     Open {
         ticket: Ticket,
         user: UserKey,
+        /// Channels that sessions of the user go on with: have any of these memberships ended?
+        resumed: Vec<ChannelId>,
     },
     /// The user's last session at this gateway ended.
     Close {
@@ -64,10 +68,12 @@ pub enum ToOwner {
         nonce: Nonce,
         body: Arc<str>,
     },
-    Join {
+    /// `by` wants to change who is in the channel.
+    Change {
         ticket: Ticket,
         channel: ChannelKey,
-        user: UserId,
+        by: UserId,
+        change: Change,
     },
     /// Entries after `after`. With `reader`, only if they are a member.
     Read {
@@ -101,6 +107,8 @@ pub enum FromOwner {
     Opened {
         ticket: Ticket,
         channels: Vec<OpenedChannel>,
+        /// Those of the `resumed` channels that the user was in and is in no longer.
+        ended: Vec<EndedChannel>,
     },
     /// Everything after `head` will be published on this link.
     Head {
@@ -134,6 +142,13 @@ pub enum FromOwner {
         channel: ChannelId,
         seq: SeqNo,
     },
+    /// A user who is open at this gateway is a member up to `until` and no longer. It comes before
+    /// every entry from `until` on.
+    Left {
+        user: UserKey,
+        channel: ChannelId,
+        until: SeqNo,
+    },
     /// How users are, at most [`crate::limits::PRESENCE_BATCH_MAX`] sessions told.
     Presence {
         told: Vec<Told>,
@@ -160,4 +175,11 @@ pub struct OpenedChannel {
     /// The position of the user's join.
     pub joined: SeqNo,
     pub head: SeqNo,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedChannel {
+    pub channel: ChannelId,
+    /// The last position at which the user was a member.
+    pub until: SeqNo,
 }

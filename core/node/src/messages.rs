@@ -84,7 +84,7 @@ async fn serve(
     let seeds = recovered.channels.into_iter().map(|(channel, state)| ChannelSeed {
         channel,
         head: state.head,
-        members: state.members,
+        roster: state.roster,
     });
     let (read_done, reads) = mpsc::channel(INBOX_MAX);
     let shell = Shell {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use seriatim_client::{ClientEvent, ClientOptions, Handle, start};
-use seriatim_engine::entry::{Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::ids::{ChannelId, Nonce, SeqNo};
 use seriatim_world::clock::sleep;
 use seriatim_world::{World, real};
@@ -54,13 +54,13 @@ impl Seen {
             ClientEvent::Delivered { channel, entry } => {
                 self.delivered.entry(channel).or_default().push(entry);
             }
-            ClientEvent::Accepted { nonce: Some(nonce), seq, duplicate, .. } => {
+            ClientEvent::Accepted { asked: Asked::Send(nonce), seq, duplicate, .. } => {
                 self.open.remove(&nonce);
                 self.duplicates += usize::from(duplicate);
                 let earlier = self.accepted.insert(nonce, seq);
                 assert_eq!(earlier, None, "one send was accepted twice");
             }
-            ClientEvent::Accepted { nonce: None, channel, seq, .. } => {
+            ClientEvent::Accepted { channel, seq, .. } => {
                 self.joined.insert(channel, seq);
             }
             ClientEvent::Rejected { message, .. } | ClientEvent::Ended { message } => {
@@ -68,6 +68,7 @@ impl Seen {
             }
             ClientEvent::Sent { .. }
             | ClientEvent::Channel(_)
+            | ClientEvent::Left { .. }
             | ClientEvent::Received { .. }
             | ClientEvent::CaughtUp { .. }
             | ClientEvent::Presence { .. }

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use seriatim_engine::entry::{Batch, ChannelEntry, Content, Entry};
+use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry};
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId, WorkspaceId,
 };
+use seriatim_engine::membership::{Origin, Roster, Stay};
 use seriatim_engine::nonces::{NonceKey, Nonces};
 use seriatim_engine::time::WallTime;
 
@@ -31,6 +32,7 @@ pub async fn store_suite(open: impl AsyncFn(ShardId) -> Arc<dyn Store>) {
     empty_batch_is_accepted_and_changes_nothing(&case(&open, 6).await).await;
     appends_of_one_writer_may_overlap(&case(&open, 7).await).await;
     reopened_store_goes_on_where_it_stopped(&open, 8).await;
+    recovery_gives_who_is_and_was_in_a_channel(&open, 9).await;
 }
 
 const NO_SEQS: [u64; 0] = [];
@@ -211,8 +213,8 @@ async fn recovery_gives_heads_members_and_nonces(case: &Case) {
 
     let recovered = channels.get(&case.channel("c")).expect("the channel is there");
     assert_eq!(recovered.head, SeqNo(6));
-    let members = [(user("ada"), SeqNo(1)), (user("bob"), SeqNo(3))];
-    assert_eq!(recovered.members, members.into(), "with their first join");
+    let stays = [(user("ada"), Stay::begun(SeqNo(1))), (user("bob"), Stay::begun(SeqNo(3)))];
+    assert_eq!(recovered.roster.stays, stays.into(), "with their first join");
     let other = channels.get(&case.channel("d")).expect("the other channel is there");
     assert_eq!(other.head, SeqNo(1));
     assert_eq!(nonces.count(), 2, "those of the window");
@@ -284,4 +286,40 @@ async fn reopened_store_goes_on_where_it_stopped(
     assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "the fence is kept");
     second.append_ok(next, vec![second.message("c", 3, "after")]).await;
     assert_eq!(second.seqs("c", 0, 10, 1000).await, [1, 2, 3]);
+}
+
+async fn recovery_gives_who_is_and_was_in_a_channel(
+    open: &impl AsyncFn(ShardId) -> Arc<dyn Store>,
+    number: u32,
+) {
+    let first = case(open, number).await;
+    let epoch = first.claim().await;
+    let (ada, bob, eve) = (user("ada"), user("bob"), user("eve"));
+    let created = Content::Created {
+        by: ada.clone(),
+        kind: ChannelKind::Private,
+        members: vec![ada.clone(), eve.clone()],
+    };
+    let batch = vec![
+        first.entry("c", 1, created),
+        first.entry("c", 2, Content::Added { user: bob.clone(), by: eve.clone() }),
+        first.entry("c", 3, Content::Left { user: eve.clone() }),
+        first.entry("c", 4, Content::Removed { user: bob.clone(), by: ada.clone() }),
+        first.message("c", 5, "between"),
+        first.entry("c", 6, Content::Added { user: eve.clone(), by: ada.clone() }),
+    ];
+    first.append_ok(epoch, batch.clone()).await;
+    drop(first);
+    let second = case(open, number).await;
+
+    let recovered = second.recovered_channel("c").await.expect("the channel is there");
+
+    let stays = [
+        (ada.clone(), Stay::begun(SeqNo(1))),
+        (bob, Stay { from: SeqNo(2), until: Some(SeqNo(4)) }),
+        (eve, Stay::begun(SeqNo(6))),
+    ];
+    let origin = Origin { kind: ChannelKind::Private, creator: Some(ada) };
+    assert_eq!(recovered.roster, Roster { origin, stays: stays.into() });
+    assert_eq!(second.page("c", 0, 10, 1000).await, entries_of(&batch));
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use seriatim_engine::entry::{Batch, Entry};
-use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId, UserId};
+use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
+use seriatim_engine::membership::Roster;
 use seriatim_engine::nonces::Nonces;
 use seriatim_engine::time::WallTime;
 
@@ -39,8 +40,8 @@ pub struct Recovered {
 pub struct RecoveredChannel {
     /// The newest durable position.
     pub head: SeqNo,
-    /// Each member with the position of their join.
-    pub members: BTreeMap<UserId, SeqNo>,
+    /// What all of its entries say about the channel itself.
+    pub roster: Roster,
 }
 
 /// Durable, append-only logs of channels, grouped in shards with one writer each.

@@ -36,11 +36,12 @@ impl Attendance {
                 self.over = true;
             }
             What::Invoked { .. }
-            | What::JoinInvoked { .. }
+            | What::ChangeInvoked { .. }
             | What::Sent { .. }
             | What::Accepted { .. }
             | What::Rejected { .. }
             | What::SessionChannel { .. }
+            | What::SessionLeft { .. }
             | What::Received { .. }
             | What::Delivered { .. }
             | What::FaultBegan { .. }

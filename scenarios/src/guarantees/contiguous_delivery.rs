@@ -105,6 +105,16 @@ impl ContiguousDelivery {
         }
     }
 
+    /// The session serves the channel no longer, and the client forgets it. If it is in the channel
+    /// again, it begins anew.
+    fn left(&mut self, client: ClientIndex, session: &str, channel: ChannelNumber) {
+        let client = slot(&mut self.clients, client.0);
+        client.seen_upto.remove(&channel);
+        for open in client.sessions.iter_mut().filter(|open| *open.name == *session) {
+            open.served_upto.remove(&channel);
+        }
+    }
+
     fn delivered(
         &mut self,
         client_index: ClientIndex,
@@ -181,6 +191,9 @@ impl Guarantee for ContiguousDelivery {
         } else if let What::SessionChannel { client, session, after, .. } = &event.what {
             let Some(number) = seen.channel else { return };
             self.serve(*client, session, number, *after, event);
+        } else if let What::SessionLeft { client, session, .. } = &event.what {
+            let Some(number) = seen.channel else { return };
+            self.left(*client, session, number);
         } else if let What::SessionClosed { client, session } = &event.what {
             let sessions = &mut slot(&mut self.clients, client.0).sessions;
             for open in sessions.iter_mut().filter(|open| open.name == *session) {

@@ -106,12 +106,13 @@ impl Guarantee for Convergence {
             What::Converged => self.converged_at = Some(event.at),
             What::AuditDone => self.audited = true,
             What::Invoked { .. }
-            | What::JoinInvoked { .. }
+            | What::ChangeInvoked { .. }
             | What::Sent { .. }
             | What::Accepted { .. }
             | What::Rejected { .. }
             | What::SessionOpened { .. }
             | What::SessionChannel { .. }
+            | What::SessionLeft { .. }
             | What::Received { .. }
             | What::Delivered { .. }
             | What::SessionClosed { .. }
@@ -136,6 +137,8 @@ impl Guarantee for Convergence {
             self.has(*client, number, entry.seq);
         } else if let What::SessionChannel { client, after, .. } = &event.what {
             self.has(*client, number, *after);
+        } else if let What::SessionLeft { client, .. } = &event.what {
+            slot(&mut self.clients, client.0).remove(&number);
         } else if let What::Received { entry, .. } = &event.what {
             channel.seen_upto = channel.seen_upto.max(entry.seq);
         } else if let What::Stored { entry, .. } = &event.what {

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey, WorkspaceId};
 use seriatim_engine::levels::Level;
 use seriatim_engine::time::WallTime;
@@ -164,7 +164,11 @@ pub(crate) fn invoked(client: u32, text: &str, body: &str) -> What {
 }
 
 pub(crate) fn join_invoked(client: u32) -> What {
-    What::JoinInvoked { client: ClientIndex(client), channel: channel() }
+    change_invoked(client, Asked::Join)
+}
+
+pub(crate) fn change_invoked(client: u32, asked: Asked) -> What {
+    What::ChangeInvoked { client: ClientIndex(client), channel: channel(), asked }
 }
 
 pub(crate) fn sent(client: u32, session: &str, text: &str) -> What {
@@ -173,25 +177,30 @@ pub(crate) fn sent(client: u32, session: &str, text: &str) -> What {
 }
 
 pub(crate) fn accepted(client: u32, text: &str, seq: u64) -> What {
-    acceptance(client, Some(text), seq, false)
+    acceptance(client, Asked::Send(nonce(text)), seq, false)
 }
 
 pub(crate) fn duplicate(client: u32, text: &str, seq: u64) -> What {
-    acceptance(client, Some(text), seq, true)
+    acceptance(client, Asked::Send(nonce(text)), seq, true)
 }
 
 pub(crate) fn join_accepted(client: u32, seq: u64) -> What {
-    acceptance(client, None, seq, false)
+    acceptance(client, Asked::Join, seq, false)
 }
 
-fn acceptance(client: u32, text: Option<&str>, seq: u64, duplicate: bool) -> What {
+pub(crate) fn join_duplicate(client: u32, seq: u64) -> What {
+    acceptance(client, Asked::Join, seq, true)
+}
+
+pub(crate) fn acceptance(client: u32, asked: Asked, seq: u64, duplicate: bool) -> What {
     let (client, channel) = (ClientIndex(client), channel());
-    What::Accepted { client, channel, nonce: text.map(nonce), seq: SeqNo(seq), duplicate }
+    What::Accepted { client, channel, asked, seq: SeqNo(seq), duplicate }
 }
 
 pub(crate) fn rejected(client: u32, text: Option<&str>) -> What {
     let (client, channel) = (ClientIndex(client), channel());
-    What::Rejected { client, channel, nonce: text.map(nonce), code: "busy".into() }
+    let asked = text.map_or(Asked::Join, |text| Asked::Send(nonce(text)));
+    What::Rejected { client, channel, asked, code: "busy".into() }
 }
 
 /// With the channel served after each of `after`: none or one.

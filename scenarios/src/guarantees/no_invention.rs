@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seriatim_engine::entry::{Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::ids::{Nonce, UserId};
 
 use crate::history::{Event, Roster, What};
@@ -22,13 +22,21 @@ pub struct NoInvention {
 #[derive(Debug, Default)]
 struct Channel {
     sends: BTreeMap<(UserId, Nonce), Request>,
-    joins: BTreeMap<UserId, Request>,
+    changes: BTreeMap<(UserId, Asked), Change>,
+}
+
+/// Changes of membership that are asked for in the same words.
+#[derive(Debug, Default)]
+struct Change {
+    asked: usize,
+    rejected: usize,
+    rejection: Option<Arc<Event>>,
 }
 
 #[derive(Debug)]
 struct Request {
     invoked: Arc<Event>,
-    /// The refusal; a join that is asked for again is open again.
+    /// The refusal.
     rejected: Option<Arc<Event>>,
 }
 
@@ -41,13 +49,17 @@ impl NoInvention {
 
     fn entry(&mut self, number: ChannelNumber, entry: &Entry, event: &Event) {
         let channel = slot(&mut self.channels, number.0);
+        let Content::Message { .. } = &entry.content else {
+            let (user, asked) = entry.content.asked();
+            if !channel.changes.contains_key(&(user.clone(), asked.clone())) {
+                let message = || format!("{user} never asked this channel for {asked}");
+                self.findings.report(event.at, message, [event]);
+            }
+            return;
+        };
         let Some(request) = channel.request(&entry.content) else {
-            let message = || match &entry.content {
-                Content::Message { sender, nonce, .. } => {
-                    format!("{sender} never sent nonce {nonce} to this channel")
-                }
-                Content::Joined { user } => format!("{user} never asked to join this channel"),
-            };
+            let (sender, asked) = entry.content.asked();
+            let message = || format!("{sender} never sent {asked} to this channel");
             self.findings.report(event.at, message, [event]);
             return;
         };
@@ -62,8 +74,16 @@ impl NoInvention {
 
     fn stored(&mut self, number: ChannelNumber, entry: &Entry, event: &Event) {
         let channel = slot(&mut self.channels, number.0);
-        let request = channel.request(&entry.content);
-        if let Some(rejected) = request.and_then(|request| request.rejected.as_ref()) {
+        let rejected = if let Content::Message { .. } = &entry.content {
+            channel.request(&entry.content).and_then(|request| request.rejected.as_ref())
+        } else {
+            let (user, asked) = entry.content.asked();
+            let change = channel.changes.get(&(user.clone(), asked));
+            // One of them may be this entry, if not all were refused.
+            let change = change.filter(|change| change.rejected == change.asked);
+            change.and_then(|change| change.rejection.as_ref())
+        };
+        if let Some(rejected) = rejected {
             let message = || "the log holds what its sender was told is refused".to_owned();
             self.findings.report(event.at, message, [&**rejected, event]);
         }
@@ -76,7 +96,11 @@ impl Channel {
             Content::Message { sender, nonce, .. } => {
                 self.sends.get(&(sender.clone(), nonce.clone()))
             }
-            Content::Joined { user } => self.joins.get(user),
+            Content::Created { .. }
+            | Content::Joined { .. }
+            | Content::Added { .. }
+            | Content::Left { .. }
+            | Content::Removed { .. } => None,
         }
     }
 }
@@ -102,19 +126,20 @@ impl Guarantee for NoInvention {
             let request = Request { invoked: seen.keep(), rejected: None };
             let channel = slot(&mut self.channels, number.0);
             channel.sends.entry((user, nonce.clone())).or_insert(request);
-        } else if let What::JoinInvoked { client, .. } = &event.what {
-            let user = user_of(&self.roster, *client).user.clone();
-            let request = Request { invoked: seen.keep(), rejected: None };
-            slot(&mut self.channels, number.0).joins.insert(user, request);
-        } else if let What::Rejected { client, nonce, .. } = &event.what {
+        } else if let What::ChangeInvoked { client, asked, .. } = &event.what {
             let user = user_of(&self.roster, *client).user.clone();
             let channel = slot(&mut self.channels, number.0);
-            let request = match nonce {
-                Some(nonce) => channel.sends.get_mut(&(user, nonce.clone())),
-                None => channel.joins.get_mut(&user),
-            };
-            if let Some(request) = request {
-                request.rejected = Some(seen.keep());
+            channel.changes.entry((user, asked.clone())).or_default().asked += 1;
+        } else if let What::Rejected { client, asked, .. } = &event.what {
+            let user = user_of(&self.roster, *client).user.clone();
+            let channel = slot(&mut self.channels, number.0);
+            if let Asked::Send(nonce) = asked {
+                if let Some(request) = channel.sends.get_mut(&(user, nonce.clone())) {
+                    request.rejected = Some(seen.keep());
+                }
+            } else if let Some(change) = channel.changes.get_mut(&(user, asked.clone())) {
+                change.rejected += 1;
+                change.rejection = Some(seen.keep());
             }
         }
     }
@@ -167,7 +192,7 @@ mod tests {
     #[test]
     fn a_member_that_never_asked_to_join_breaks_it() {
         let history = healthy().before(&What::AuditDone, [stored(joined(5, 2))]);
-        assert_eq!(found(history), ["u2 never asked to join this channel"]);
+        assert_eq!(found(history), ["u2 never asked this channel for join"]);
     }
 
     #[test]

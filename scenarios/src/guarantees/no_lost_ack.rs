@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Content, Entry};
-use seriatim_engine::ids::{Nonce, SeqNo, UserId};
+use seriatim_engine::entry::{Asked, Content};
+use seriatim_engine::ids::SeqNo;
 
 use crate::history::{ClientIndex, Event, Roster, What};
 
@@ -36,17 +36,16 @@ struct Channel {
     accepted: BTreeMap<SeqNo, Arc<Event>>,
     /// The first client that received each position, and what.
     announced: BTreeMap<SeqNo, Arc<Event>>,
-    stored: BTreeMap<SeqNo, Author>,
+    stored: BTreeMap<SeqNo, Content>,
 }
-
-/// Whose request an entry is. Without a nonce: a join.
-type Author = (UserId, Option<Nonce>);
 
 /// What a client had of a channel that it is a member of.
 #[derive(Debug, Default)]
 struct Member {
     /// Everything after it is owed.
     after: Option<SeqNo>,
+    /// Nothing after it is owed: the membership has ended there.
+    until: Option<SeqNo>,
     delivered: Ranges,
 }
 
@@ -73,16 +72,24 @@ impl NoLostAck {
     /// A client is owed what follows the position from which it was served first, or its own join
     /// when it was told of that first.
     fn owed_after(&mut self, client: ClientIndex, channel: ChannelNumber, after: SeqNo) {
-        self.member(client, channel).after.get_or_insert(after);
+        let member = self.member(client, channel);
+        match member.until {
+            // A reply that comes after the membership that it is about has ended.
+            Some(until) if after < until => {}
+            Some(_) => (member.after, member.until) = (Some(after), None),
+            None => {
+                member.after.get_or_insert(after);
+            }
+        }
     }
 
     fn judge_log(&mut self) {
         for channel in &self.channels {
             for (seq, event) in &channel.accepted {
-                let What::Accepted { client, nonce, .. } = &event.what else { continue };
-                let author = (user_of(&self.roster, *client).user.clone(), nonce.clone());
+                let What::Accepted { client, asked, .. } = &event.what else { continue };
                 let found = channel.stored.get(seq);
-                if found != Some(&author) {
+                let own = &user_of(&self.roster, *client).user;
+                if !found.is_some_and(|found| found.answers(own, asked)) {
                     let message = || format!("accepted as #{seq}, but {}", instead(found));
                     self.findings.report(self.last_at, message, [&**event]);
                 }
@@ -90,7 +97,7 @@ impl NoLostAck {
             for (seq, event) in &channel.announced {
                 let Some(entry) = event.what.entry() else { continue };
                 let found = channel.stored.get(seq);
-                if found != Some(&author(entry)) {
+                if found.map(Content::asked) != Some(entry.content.asked()) {
                     let message = || format!("announced as #{seq}, but {}", instead(found));
                     self.findings.report(self.last_at, message, [&**event]);
                 }
@@ -109,6 +116,7 @@ impl NoLostAck {
                 let missing = channel
                     .accepted
                     .range(after.next()..)
+                    .filter(|(seq, _)| member.until.is_none_or(|until| **seq <= until))
                     .filter(|(seq, _)| !member.delivered.contains(seq.0));
                 for (seq, event) in missing {
                     let message = || format!("accepted #{seq} never reached {client}, a member");
@@ -136,14 +144,16 @@ impl Guarantee for NoLostAck {
             }
         }
         let Some(number) = seen.channel else { return };
-        if let What::Accepted { client, nonce, seq, duplicate, .. } = &event.what {
+        if let What::Accepted { client, asked, seq, duplicate, .. } = &event.what {
             let accepted = &mut slot(&mut self.channels, number.0).accepted;
             accepted.entry(*seq).or_insert_with(|| seen.keep());
-            if nonce.is_none() && !duplicate {
+            if *asked == Asked::Join && !duplicate {
                 self.owed_after(*client, number, *seq);
             }
         } else if let What::SessionChannel { client, after, .. } = &event.what {
             self.owed_after(*client, number, *after);
+        } else if let What::SessionLeft { client, until, .. } = &event.what {
+            self.member(*client, number).until = Some(*until);
         } else if let What::Received { entry, .. } = &event.what
             && !seen.repeats
         {
@@ -153,7 +163,7 @@ impl Guarantee for NoLostAck {
             self.member(*client, number).delivered.insert(entry.seq.0);
         } else if let What::Stored { entry, .. } = &event.what {
             let stored = &mut slot(&mut self.channels, number.0).stored;
-            stored.entry(entry.seq).or_insert_with(|| author(entry));
+            stored.entry(entry.seq).or_insert_with(|| entry.content.clone());
         }
     }
 
@@ -171,18 +181,10 @@ impl Guarantee for NoLostAck {
     }
 }
 
-fn author(entry: &Entry) -> Author {
-    match &entry.content {
-        Content::Message { sender, nonce, .. } => (sender.clone(), Some(nonce.clone())),
-        Content::Joined { user } => (user.clone(), None),
-    }
-}
-
-fn instead(found: Option<&Author>) -> String {
-    match found {
+fn instead(found: Option<&Content>) -> String {
+    match found.map(Content::asked) {
         None => "the log has nothing there".to_owned(),
-        Some((user, Some(nonce))) => format!("the log has nonce {nonce} of {user} there"),
-        Some((user, None)) => format!("the log has the join of {user} there"),
+        Some((user, asked)) => format!("the log has the {asked} of {user} there"),
     }
 }
 
@@ -213,8 +215,8 @@ mod tests {
     fn an_accepted_message_whose_place_another_took_breaks_it() {
         let history = healthy().with(&stored(hello()), stored(message(3, 1, "n8", "mine")));
         let expected = [
-            "accepted as #3, but the log has nonce n8 of u1 there",
-            "announced as #3, but the log has nonce n8 of u1 there",
+            "accepted as #3, but the log has the nonce n8 of u1 there",
+            "announced as #3, but the log has the nonce n8 of u1 there",
         ];
         assert_eq!(found(history), expected);
     }

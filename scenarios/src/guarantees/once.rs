@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seriatim_engine::entry::{Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::ids::{Nonce, SeqNo, UserId};
 
 use crate::history::{Event, OfLog, Roster};
@@ -69,7 +69,7 @@ impl Guarantee for Once {
     fn observe(&mut self, seen: &Seen<'_>) {
         let Some(number) = seen.channel else { return };
         match seen.event.what.of_log() {
-            Some(OfLog::Accepted { client, nonce: Some(nonce), seq }) => {
+            Some(OfLog::Accepted { client, asked: Asked::Send(nonce), seq, .. }) => {
                 let sender = user_of(&self.roster, client).user.clone();
                 self.position(number, (&sender, nonce), seq, seen);
             }

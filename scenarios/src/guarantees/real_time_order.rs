@@ -1,16 +1,17 @@
 //! `real-time-order`: what was accepted before something else was asked for is in front of it:
 //! accepted(a) before send(b) ⇒ seq(a) < seq(b), whoever sent them, before and after any crash.
 //!
-//! With `dense-order` this makes a channel's log linearizable. A request counts from the first time
+//! A change of membership is judged when it was made for its own request: what is so already is no
+//! new entry. With `dense-order` this makes a channel's log linearizable. A request counts from the first time
 //! that its client was asked for it, so that retries and their duplicates need no rule of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use seriatim_engine::entry::{Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::ids::{Nonce, SeqNo, UserId};
 
-use crate::history::{ClientIndex, Event, OfLog, Roster};
+use crate::history::{ClientIndex, Event, OfLog, Roster, What};
 
 use super::{ChannelNumber, Findings, Guarantee, Seen, slot, user_of};
 
@@ -26,11 +27,11 @@ pub struct RealTimeOrder {
 struct Channel {
     /// The highest position that any client was told is its own.
     accepted_upto: Option<Accepted>,
-    requests: BTreeMap<Author, Request>,
+    /// None once its position has been told. That it stays the same is `once`'s to judge.
+    sends: BTreeMap<(UserId, Nonce), Option<Request>>,
+    /// A client's changes are made one after the other, in the order in which it was asked.
+    changes: BTreeMap<ClientIndex, VecDeque<Request>>,
 }
-
-/// Whose request. Without a nonce: a join.
-type Author = (UserId, Option<Nonce>);
 
 #[derive(Debug, Clone)]
 struct Accepted {
@@ -38,14 +39,11 @@ struct Accepted {
     event: Arc<Event>,
 }
 
-/// A send or a join.
 #[derive(Debug)]
 struct Request {
     invoked: Arc<Event>,
     /// What was accepted before it was invoked: its own position is higher.
     floor: Option<Accepted>,
-    /// Its position has been told. That it stays the same is `once`'s to judge.
-    judged: bool,
 }
 
 impl RealTimeOrder {
@@ -59,28 +57,35 @@ impl RealTimeOrder {
         &mut self,
         number: ChannelNumber,
         client: ClientIndex,
-        nonce: Option<&Nonce>,
+        asked: Asked,
         seen: &Seen<'_>,
     ) {
-        let author = (user_of(&self.roster, client).user.clone(), nonce.cloned());
+        let user = user_of(&self.roster, client).user.clone();
         let channel = slot(&mut self.channels, number.0);
-        let floor = &channel.accepted_upto;
-        channel.requests.entry(author).or_insert_with(|| Request {
-            invoked: seen.keep(),
-            floor: floor.clone(),
-            judged: false,
-        });
+        let floor = channel.accepted_upto.clone();
+        let request = Request { invoked: seen.keep(), floor };
+        if let Asked::Send(nonce) = asked {
+            channel.sends.entry((user, nonce)).or_insert(Some(request));
+        } else {
+            channel.changes.entry(client).or_default().push_back(request);
+        }
     }
 
     fn accepted(
         &mut self,
         number: ChannelNumber,
-        (client, nonce): (ClientIndex, Option<&Nonce>),
-        seq: SeqNo,
+        (client, asked): (ClientIndex, &Asked),
+        (seq, duplicate): (SeqNo, bool),
         seen: &Seen<'_>,
     ) {
-        let author = (user_of(&self.roster, client).user.clone(), nonce.cloned());
-        self.position(number, &author, seq, seen.event);
+        if let Asked::Send(nonce) = asked {
+            let author = (user_of(&self.roster, client).user.clone(), nonce.clone());
+            self.position(number, &author, seq, seen.event);
+        } else if let Some(request) = self.answered(number, client)
+            && !duplicate
+        {
+            self.judge(&request, seq, seen.event);
+        }
         let channel = slot(&mut self.channels, number.0);
         if channel.accepted_upto.as_ref().is_none_or(|highest| highest.seq < seq) {
             channel.accepted_upto = Some(Accepted { seq, event: seen.keep() });
@@ -88,21 +93,33 @@ impl RealTimeOrder {
     }
 
     fn entry(&mut self, number: ChannelNumber, entry: &Entry, event: &Event) {
-        let author = match &entry.content {
-            Content::Message { sender, nonce, .. } => (sender.clone(), Some(nonce.clone())),
-            Content::Joined { user } => (user.clone(), None),
-        };
-        self.position(number, &author, entry.seq, event);
+        if let Content::Message { sender, nonce, .. } = &entry.content {
+            self.position(number, &(sender.clone(), nonce.clone()), entry.seq, event);
+        }
     }
 
-    /// `event` tells that the request has position `seq`.
-    fn position(&mut self, number: ChannelNumber, author: &Author, seq: SeqNo, event: &Event) {
+    /// The client's oldest change has its answer.
+    fn answered(&mut self, number: ChannelNumber, client: ClientIndex) -> Option<Request> {
+        slot(&mut self.channels, number.0).changes.get_mut(&client)?.pop_front()
+    }
+
+    /// `event` tells that the send has position `seq`.
+    fn position(
+        &mut self,
+        number: ChannelNumber,
+        author: &(UserId, Nonce),
+        seq: SeqNo,
+        event: &Event,
+    ) {
         let channel = slot(&mut self.channels, number.0);
         // Without one, the entry is invented, which is another guarantee's to tell.
-        let Some(request) = channel.requests.get_mut(author) else { return };
-        if std::mem::replace(&mut request.judged, true) {
-            return;
+        let request = channel.sends.get_mut(author).and_then(Option::take);
+        if let Some(request) = request {
+            self.judge(&request, seq, event);
         }
+    }
+
+    fn judge(&mut self, request: &Request, seq: SeqNo, event: &Event) {
         if let Some(floor) = &request.floor
             && seq <= floor.seq
         {
@@ -121,15 +138,22 @@ impl Guarantee for RealTimeOrder {
     fn observe(&mut self, seen: &Seen<'_>) {
         let Some(number) = seen.channel else { return };
         match seen.event.what.of_log() {
-            Some(OfLog::Asked { client, nonce }) => self.invoked(number, client, nonce, seen),
-            Some(OfLog::Accepted { client, nonce, seq }) => {
-                self.accepted(number, (client, nonce), seq, seen);
+            Some(OfLog::Asked { client, asked }) => self.invoked(number, client, asked, seen),
+            Some(OfLog::Accepted { client, asked, seq, duplicate }) => {
+                self.accepted(number, (client, asked), (seq, duplicate), seen);
             }
             // A copy of what was seen before tells nothing new.
             Some(OfLog::Entry(entry)) if !seen.repeats => {
                 self.entry(number, entry, seen.event);
             }
-            Some(OfLog::Entry(_)) | None => {}
+            Some(OfLog::Entry(_)) => {}
+            None => {
+                if let What::Rejected { client, asked, .. } = &seen.event.what
+                    && !matches!(asked, Asked::Send(_))
+                {
+                    self.answered(number, *client);
+                }
+            }
         }
     }
 
@@ -144,7 +168,6 @@ impl Guarantee for RealTimeOrder {
 mod tests {
     use super::super::fixture::*;
     use super::*;
-    use crate::history::What;
 
     fn found(history: History) -> Vec<String> {
         judged(RealTimeOrder::new(roster()), history)
@@ -229,7 +252,7 @@ mod tests {
     fn a_join_is_ordered_as_a_send_is_and_its_repeat_is_not() {
         let early = later([join_invoked(2), join_accepted(2, 3)]);
         assert_eq!(found(early), ["#4 was accepted before #3 was even asked for"]);
-        let again = later([join_invoked(1), join_accepted(1, 2)]);
+        let again = later([join_invoked(1), join_duplicate(1, 2)]);
         assert_eq!(found(again), [""; 0]);
     }
 

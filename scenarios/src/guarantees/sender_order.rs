@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seriatim_engine::entry::Asked;
 use seriatim_engine::ids::{Nonce, SeqNo};
 
 use crate::history::{ClientIndex, Event, What};
@@ -65,7 +66,9 @@ impl Guarantee for SenderOrder {
             let channel = slot(&mut self.channels, number.0);
             channel.transmissions.push(seen.keep());
             channel.messages.entry((*client, nonce.clone())).or_default().transmissions += 1;
-        } else if let What::Accepted { client, nonce: Some(nonce), seq, .. } = &seen.event.what {
+        } else if let What::Accepted { client, asked: Asked::Send(nonce), seq, .. } =
+            &seen.event.what
+        {
             let channel = slot(&mut self.channels, number.0);
             let message = channel.messages.entry((*client, nonce.clone())).or_default();
             message.accepted.get_or_insert_with(|| (*seq, seen.keep()));

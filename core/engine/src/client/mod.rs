@@ -13,19 +13,23 @@
 
 mod connecting;
 mod presence;
+mod requests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client_session::ChannelView;
-use crate::entry::Entry;
+use crate::entry::{Asked, Entry};
 use crate::frame::{
     ChannelStatus, ClientFrame, LogFrame, PresenceState, RejectCode, Resume, ServerFrame,
 };
 use crate::ids::{ChannelId, Nonce, SeqNo, UserId};
 use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_OUTSTANDING_MAX, HEARTBEAT, REPLY_TIMEOUT};
+use crate::membership::Change;
 use crate::time::{MonoTime, WallTime};
+
+use requests::{Request, Requests};
 
 /// What happens to a client.
 #[derive(Debug)]
@@ -48,8 +52,10 @@ pub enum Command {
         nonce: Nonce,
         body: Arc<str>,
     },
-    Join {
+    /// Change who is in the channel.
+    Change {
         channel: ChannelId,
+        change: Change,
     },
     /// Drop the connection and open a new one at once.
     Reconnect,
@@ -101,6 +107,11 @@ pub enum ClientEvent {
     },
     /// The user became a member of a channel during the session.
     Channel(ChannelStatus),
+    /// The user is a member no longer, and everything up to `until` was delivered.
+    Left {
+        channel: ChannelId,
+        until: SeqNo,
+    },
     /// An entry arrived, in whatever order. For tracing and for checkers.
     Received {
         channel: ChannelId,
@@ -111,10 +122,10 @@ pub enum ClientEvent {
         channel: ChannelId,
         entry: Entry,
     },
-    /// A send (`nonce`) or a join (none) has its place in the log.
+    /// A request has its place in the log.
     Accepted {
         channel: ChannelId,
-        nonce: Option<Nonce>,
+        asked: Asked,
         seq: SeqNo,
         at: WallTime,
         duplicate: bool,
@@ -122,7 +133,7 @@ pub enum ClientEvent {
     /// It did not happen and will not be tried again.
     Rejected {
         channel: ChannelId,
-        nonce: Option<Nonce>,
+        asked: Asked,
         code: RejectCode,
         message: String,
     },
@@ -181,8 +192,7 @@ pub struct Client {
     failures: u32,
     draws: u64,
     channels: BTreeMap<ChannelId, ChannelView>,
-    /// By request id, and so in the order in which they were first made.
-    outstanding: BTreeMap<u64, Outstanding>,
+    requests: Requests,
     fills: BTreeMap<u64, ChannelId>,
     /// A page to fill a gap was refused for a while: when to ask again.
     refill_at: Option<MonoTime>,
@@ -211,35 +221,6 @@ enum Phase {
     Ended,
 }
 
-#[derive(Debug)]
-struct Outstanding {
-    request: Request,
-    /// When to send it (again), if no reply has come by then.
-    due: MonoTime,
-}
-
-#[derive(Debug, Clone)]
-enum Request {
-    Send { channel: ChannelId, nonce: Nonce, body: Arc<str> },
-    Join { channel: ChannelId },
-}
-
-impl Request {
-    fn frame(&self, id: u64) -> ClientFrame {
-        match self.clone() {
-            Self::Send { channel, nonce, body } => ClientFrame::Send { id, channel, nonce, body },
-            Self::Join { channel } => ClientFrame::Join { id, channel },
-        }
-    }
-
-    fn into_parts(self) -> (ChannelId, Option<Nonce>) {
-        match self {
-            Self::Send { channel, nonce, .. } => (channel, Some(nonce)),
-            Self::Join { channel } => (channel, None),
-        }
-    }
-}
-
 impl Client {
     /// # Panics
     /// `config.gateways` is 0.
@@ -251,7 +232,7 @@ impl Client {
             failures: 0,
             draws: 0,
             channels: BTreeMap::new(),
-            outstanding: BTreeMap::new(),
+            requests: Requests::default(),
             fills: BTreeMap::new(),
             refill_at: None,
             last_id: 0,
@@ -284,8 +265,7 @@ impl Client {
             }
             Phase::Live { .. } => {
                 let alive = (self.said_at + HEARTBEAT).min(self.heard_at + self.silence_max());
-                let due = self.outstanding.values().map(|one| one.due).min();
-                let first = due.into_iter().chain(self.refill_at).min();
+                let first = self.requests.next_due().into_iter().chain(self.refill_at).min();
                 Some(first.map_or(alive, |first| first.min(alive)))
             }
             Phase::Offline | Phase::Ended => None,
@@ -294,7 +274,7 @@ impl Client {
 
     /// Requests without a final answer.
     pub fn outstanding(&self) -> usize {
-        self.outstanding.len()
+        self.requests.len()
     }
 
     /// The last position that was delivered of each channel.
@@ -305,7 +285,7 @@ impl Client {
     fn command(&mut self, now: MonoTime, command: Command, effects: &mut Vec<Effect>) {
         let request = match command {
             Command::Send { channel, nonce, body } => Request::Send { channel, nonce, body },
-            Command::Join { channel } => Request::Join { channel },
+            Command::Change { channel, change } => Request::Change { channel, change },
             Command::Reconnect => return self.reconnect(now, effects),
             Command::GoOffline => return self.go_offline(effects),
             Command::GoOnline => return self.go_online(now),
@@ -315,18 +295,18 @@ impl Client {
             Command::WatchPresence { users } => return self.watch(now, users, effects),
             Command::Typing { channel } => return self.type_in(now, channel, effects),
         };
-        if self.outstanding.len() >= CLIENT_OUTSTANDING_MAX {
-            let (channel, nonce) = request.into_parts();
+        if self.requests.len() >= CLIENT_OUTSTANDING_MAX {
+            let (channel, asked) = request.into_parts();
             let message = format!("{CLIENT_OUTSTANDING_MAX} requests wait for their reply already");
             let code = RejectCode::Busy;
-            effects.push(Effect::Emit(ClientEvent::Rejected { channel, nonce, code, message }));
+            effects.push(Effect::Emit(ClientEvent::Rejected { channel, asked, code, message }));
             return;
         }
         self.last_id += 1;
+        let frame = self.requests.add(self.last_id, request, now + REPLY_TIMEOUT);
         if matches!(self.phase, Phase::Live { .. }) {
-            self.say(now, request.frame(self.last_id), effects);
+            self.say_all(now, frame, effects);
         }
-        self.outstanding.insert(self.last_id, Outstanding { request, due: now + REPLY_TIMEOUT });
     }
 
     fn connected(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
@@ -355,11 +335,12 @@ impl Client {
                 self.follow(&status);
                 effects.push(Effect::Emit(ClientEvent::Channel(status)));
             }
+            ServerFrame::Left { channel, until } => self.left(now, channel, until, effects),
             ServerFrame::Accepted { reply_to, channel, seq, at_ms, duplicate } => {
-                if let Some(one) = self.outstanding.remove(&reply_to) {
-                    let (_, nonce) = one.request.into_parts();
+                if let Some(request) = self.settle(now, reply_to, effects) {
+                    let (_, asked) = request.into_parts();
                     let at = at_ms;
-                    let event = ClientEvent::Accepted { channel, nonce, seq, at, duplicate };
+                    let event = ClientEvent::Accepted { channel, asked, seq, at, duplicate };
                     effects.push(Effect::Emit(event));
                 }
             }
@@ -418,17 +399,26 @@ impl Client {
         let gateway = self.gateway;
         effects.push(Effect::Emit(ClientEvent::Opened { session, gateway, channels }));
         self.begin_presence(now, effects);
-        let frames: Vec<ClientFrame> = self
-            .outstanding
-            .iter_mut()
-            .map(|(id, one)| {
-                one.due = now + REPLY_TIMEOUT;
-                one.request.frame(*id)
-            })
-            .collect();
-        for frame in frames {
-            self.say(now, frame, effects);
+        let frames = self.requests.all(now + REPLY_TIMEOUT);
+        self.say_all(now, frames, effects);
+    }
+
+    /// A request has its final answer: gives it, and sends what waited for that.
+    fn settle(&mut self, now: MonoTime, id: u64, effects: &mut Vec<Effect>) -> Option<Request> {
+        let (request, next) = self.requests.settle(id, now + REPLY_TIMEOUT)?;
+        self.say_all(now, next, effects);
+        Some(request)
+    }
+
+    /// The user is no member any more. The server has sent everything up to `until`; if something
+    /// of it is missing, it does so again on a new connection.
+    fn left(&mut self, now: MonoTime, channel: ChannelId, until: SeqNo, effects: &mut Vec<Effect>) {
+        let Some(view) = self.channels.get(&channel) else { return };
+        if view.last() < until {
+            return self.reconnect(now, effects);
         }
+        self.channels.remove(&channel);
+        effects.push(Effect::Emit(ClientEvent::Left { channel, until }));
     }
 
     /// Keeps what a known channel has; a new one starts where the server serves it from.
@@ -494,12 +484,11 @@ impl Client {
             }
         }
         if code.is_retryable() {
-            if let Some(one) = self.outstanding.get_mut(&reply_to) {
-                one.due = now + Duration::from_millis(retry_after_ms.unwrap_or(RETRY_AFTER_MS));
-            }
-        } else if let Some(one) = self.outstanding.remove(&reply_to) {
-            let (channel, nonce) = one.request.into_parts();
-            effects.push(Effect::Emit(ClientEvent::Rejected { channel, nonce, code, message }));
+            let after = Duration::from_millis(retry_after_ms.unwrap_or(RETRY_AFTER_MS));
+            self.requests.defer(reply_to, now + after);
+        } else if let Some(request) = self.settle(now, reply_to, effects) {
+            let (channel, asked) = request.into_parts();
+            effects.push(Effect::Emit(ClientEvent::Rejected { channel, asked, code, message }));
         }
     }
 
@@ -529,18 +518,8 @@ impl Client {
     }
 
     fn tick_live(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
-        let frames: Vec<ClientFrame> = self
-            .outstanding
-            .iter_mut()
-            .filter(|(_, one)| one.due <= now)
-            .map(|(id, one)| {
-                one.due = now + REPLY_TIMEOUT;
-                one.request.frame(*id)
-            })
-            .collect();
-        for frame in frames {
-            self.say(now, frame, effects);
-        }
+        let frames = self.requests.due(now, now + REPLY_TIMEOUT);
+        self.say_all(now, frames, effects);
         if self.refill_at.is_some_and(|at| at <= now) {
             self.refill_at = None;
             let channels: Vec<ChannelId> = self.channels.keys().cloned().collect();
@@ -550,6 +529,17 @@ impl Client {
         }
         if self.said_at + HEARTBEAT <= now {
             self.beat(now, effects);
+        }
+    }
+
+    fn say_all(
+        &mut self,
+        now: MonoTime,
+        frames: impl IntoIterator<Item = ClientFrame>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for frame in frames {
+            self.say(now, frame, effects);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Tests of the client machine, through `handle` only.
 
 use super::*;
-use crate::entry::Content;
+use crate::entry::{ChannelKind, Content};
 use crate::frame::GoodbyeCode;
 use crate::ids::WorkspaceId;
 use crate::limits::{
@@ -28,7 +28,7 @@ fn welcome(after: u64) -> ServerFrame {
         user: UserId::new("ada").unwrap(),
         workspace: WorkspaceId::new("w").unwrap(),
         heartbeat_ms: 15_000,
-        channels: vec![ChannelStatus { channel: channel(), head: after, after }],
+        channels: vec![ChannelStatus { channel: channel(), head: after, after, until: None }],
     }
 }
 
@@ -132,7 +132,7 @@ fn the_application_is_told_of_each_time_that_a_send_goes_out() {
     assert_eq!(told_sent(&client.feed(at(1), send("a"))), ["a"]);
     client.feed(at(2), Input::Frame(unavailable(1)));
     assert_eq!(told_sent(&client.feed(at(502), Input::Tick)), ["early"]);
-    let join = Input::Command(Command::Join { channel: channel() });
+    let join = Input::Command(Command::Change { channel: channel(), change: Change::Join });
     assert_eq!(told_sent(&client.feed(at(503), join)), [""; 0]);
 }
 
@@ -338,4 +338,88 @@ fn a_goodbye_without_a_way_back_ends_the_client() {
     };
     client.feed(at(1), Input::Frame(goodbye));
     assert_eq!(client.next_deadline(), None);
+}
+
+fn change(change: Change) -> Input {
+    Input::Command(Command::Change { channel: channel(), change })
+}
+
+fn sent_frames(effects: &[Effect]) -> Vec<&ClientFrame> {
+    let sent = effects.iter().filter_map(|effect| match effect {
+        Effect::Send(frame) => Some(frame),
+        Effect::Connect { .. } | Effect::Disconnect | Effect::Emit(_) => None,
+    });
+    sent.collect()
+}
+
+fn accepted(reply_to: u64, seq: u64) -> Input {
+    Input::Frame(ServerFrame::Accepted {
+        reply_to,
+        channel: channel(),
+        seq: SeqNo(seq),
+        at_ms: WallTime(0),
+        duplicate: false,
+    })
+}
+
+#[test]
+fn a_change_waits_for_an_earlier_one_of_its_channel_and_for_no_other() {
+    let mut client = live();
+    let join = client.feed(at(0), change(Change::Join));
+    assert_eq!(sent_frames(&join), [&ClientFrame::Join { id: 1, channel: channel() }]);
+    assert_eq!(client.feed(at(0), change(Change::Leave)), []);
+    assert_eq!(sent_nonces(&client.feed(at(0), send("a"))), ["a"]);
+    let elsewhere = ChannelId::new("elsewhere").unwrap();
+    let (kind, members) = (ChannelKind::Private, Vec::new());
+    let create = Change::Create { kind, members };
+    let create = Input::Command(Command::Change { channel: elsewhere, change: create });
+    assert_eq!(sent_frames(&client.feed(at(0), create)).len(), 1);
+
+    // Retries keep the order.
+    let again = client.feed(at(10_000), Input::Tick);
+    let ids: Vec<bool> = sent_frames(&again)
+        .iter()
+        .map(|frame| matches!(frame, ClientFrame::Leave { .. }))
+        .collect();
+    assert_eq!(ids, [false; 3], "{again:?}");
+    let leave = client.feed(at(10_001), accepted(1, 11));
+    assert_eq!(sent_frames(&leave), [&ClientFrame::Leave { id: 2, channel: channel() }]);
+}
+
+#[test]
+fn a_change_that_is_put_off_keeps_later_ones_waiting_and_one_that_is_refused_does_not() {
+    let mut client = live();
+    client.feed(at(0), change(Change::Join));
+    client.feed(at(0), change(Change::Leave));
+    client.feed(at(1), Input::Frame(unavailable(1)));
+    let again = client.feed(at(501), Input::Tick);
+    assert_eq!(sent_frames(&again), [&ClientFrame::Join { id: 1, channel: channel() }]);
+    let refusal = ServerFrame::Rejected {
+        reply_to: Some(1),
+        code: RejectCode::Forbidden,
+        message: String::new(),
+        retry_after_ms: None,
+    };
+    let leave = client.feed(at(502), Input::Frame(refusal));
+    assert_eq!(sent_frames(&leave), [&ClientFrame::Leave { id: 2, channel: channel() }]);
+}
+
+#[test]
+fn a_channel_that_is_left_is_forgotten_once_everything_up_to_its_end_was_delivered() {
+    let left = || Input::Frame(ServerFrame::Left { channel: channel(), until: SeqNo(12) });
+    let mut client = live();
+    client.feed(at(0), Input::Frame(message(11)));
+    assert!(
+        client.feed(at(0), left()).contains(&Effect::Disconnect),
+        "it gets the rest by resuming"
+    );
+    assert_eq!(client.positions().count(), 1);
+
+    client.feed(at(1), Input::Tick);
+    client.feed(at(1), Input::Connected);
+    client.feed(at(1), Input::Frame(welcome(11)));
+    client.feed(at(1), Input::Frame(message(12)));
+    let gone = ClientEvent::Left { channel: channel(), until: SeqNo(12) };
+    assert_eq!(client.feed(at(1), left()), [Effect::Emit(gone)]);
+    assert_eq!(client.positions().count(), 0, "it is not resumed");
 }

@@ -87,7 +87,7 @@ impl Gateway {
     }
 
     /// Asks for a page if the session is behind and has room for it; tells it when it has caught
-    /// up and is owed that.
+    /// up and is owed that, and when it has had all that it gets.
     pub(super) fn settle(
         &mut self,
         key: &ChannelKey,
@@ -97,6 +97,10 @@ impl Gateway {
         let Some(channel) = self.channels.get_mut(key) else { return };
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         let Some(cursor) = channel.followers.get_mut(connection) else { return };
+        if let Some(until) = cursor.ended() {
+            self.end_following(key, connection, until, effects);
+            return;
+        }
         if !cursor.is_unsettled(channel.head) {
             return;
         }
@@ -224,7 +228,7 @@ impl Broadcast {
         let connection = cursor.connection;
         match cursor.offer(frames, &mut session.queue) {
             Offer::All => self.connections.push(connection),
-            Offer::Rest(frame) => effects.push(Effect::Send { connection, frame }),
+            Offer::Part(frame) => effects.push(Effect::Send { connection, frame }),
             Offer::NotNeeded | Offer::Behind | Offer::Full => return,
         }
         self.queue_bytes = self.queue_bytes.max(session.queue.bytes());

@@ -1,15 +1,15 @@
 //! What owners say, and what a link's coming and going means for the sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Channel, Effect, Gateway, Pending, Request};
 use crate::followers::Cursor;
 use crate::frame::{ChannelStatus, GoodbyeCode, LogFrame, RejectCode, Resume, ServerFrame};
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey};
 use crate::limits::HEARTBEAT;
-use crate::link::{FromOwner, OpenedChannel, Ticket, ToOwner};
+use crate::link::{EndedChannel, FromOwner, OpenedChannel, Ticket, ToOwner};
 use crate::placement::shard_of;
-use crate::session::Phase;
+use crate::session::{Phase, Session};
 use crate::time::MonoTime;
 
 impl Gateway {
@@ -26,7 +26,8 @@ impl Gateway {
                 connections.iter().copied().filter(|one| self.is_opening(*one)).collect();
             if opening.len() < connections.len() {
                 let (pending, again) = (Pending::Reopen { user: user.clone() }, user.clone());
-                let frame = |ticket| ToOwner::Open { ticket, user: again };
+                let resumed = self.channels_of(&connections);
+                let frame = |ticket| ToOwner::Open { ticket, user: again, resumed };
                 self.ask(shard, pending, frame, effects);
             }
             for connection in opening {
@@ -71,19 +72,11 @@ impl Gateway {
         effects: &mut Vec<Effect>,
     ) {
         match frame {
-            FromOwner::Opened { ticket, channels } => match self.take_pending(ticket) {
-                Some(Pending::Open { connection }) => self.opened(connection, channels, effects),
-                Some(Pending::Reopen { user }) => {
-                    for channel in channels {
-                        self.add_channel(
-                            &user,
-                            &channel.channel,
-                            channel.joined,
-                            channel.head,
-                            effects,
-                        );
-                    }
+            FromOwner::Opened { ticket, channels, ended } => match self.take_pending(ticket) {
+                Some(Pending::Open { connection }) => {
+                    self.opened(connection, channels, &ended, effects);
                 }
+                Some(Pending::Reopen { user }) => self.reopened(&user, channels, ended, effects),
                 Some(Pending::Request(_) | Pending::CatchUp { .. }) | None => {}
             },
             FromOwner::Head { channel, head } => self.head(&channel, head, effects),
@@ -122,6 +115,9 @@ impl Gateway {
             FromOwner::Joined { user, channel, seq } => {
                 self.add_channel(&user, &channel, seq, seq, effects);
             }
+            FromOwner::Left { user, channel, until } => {
+                self.end_channel(&user, &channel, until, effects);
+            }
             FromOwner::Presence { told } => self.presence_told(told, effects),
             FromOwner::Typing { channel, user } => self.relay_typing(&channel, &user, effects),
             FromOwner::Pong => debug_assert!(self.links_up.contains(&shard)),
@@ -133,12 +129,13 @@ impl Gateway {
         &mut self,
         connection: ConnectionId,
         opened: Vec<OpenedChannel>,
+        ended: &[EndedChannel],
         effects: &mut Vec<Effect>,
     ) {
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         let Phase::Opening { user, resume, .. } = &mut session.phase else { return };
         let (user, resume) = (user.clone(), std::mem::take(resume));
-        let statuses = match starting_points(&opened, &resume) {
+        let statuses = match starting_points(&opened, ended, &resume) {
             Ok(statuses) => statuses,
             Err(message) => {
                 self.goodbye(connection, GoodbyeCode::ResumeAhead, message, None, effects);
@@ -155,10 +152,11 @@ impl Gateway {
             channels: statuses.clone(),
         };
         self.send(connection, &welcome, effects);
-        for ChannelStatus { channel, head, after } in statuses {
+        for ChannelStatus { channel, head, after, until } in statuses {
             let owed = resume.iter().any(|point| point.channel == channel);
             let key = ChannelKey { workspace: user.workspace.clone(), channel };
             self.follow(connection, &key, after, owed, effects);
+            self.set_end(connection, &key, until);
             self.head(&key, head, effects);
             self.settle(&key, connection, effects);
         }
@@ -179,14 +177,85 @@ impl Gateway {
             let Some(session) = self.sessions.get_mut(&connection) else { continue };
             let Phase::Live { channels, .. } = &session.phase else { continue };
             if channels.contains(&key) {
+                // It may be on its way to an end that is none any more.
+                self.set_end(connection, &key, None);
                 continue;
             }
             let after = joined.before();
-            let status = ChannelStatus { channel: channel.clone(), head, after };
+            let status = ChannelStatus { channel: channel.clone(), head, after, until: None };
             self.send(connection, &ServerFrame::Channel(status), effects);
             self.follow(connection, &key, after, false, effects);
         }
         self.head(&key, head, effects);
+    }
+
+    /// What has become of the memberships of a user with live sessions while the link was down.
+    fn reopened(
+        &mut self,
+        user: &UserKey,
+        channels: Vec<OpenedChannel>,
+        ended: Vec<EndedChannel>,
+        effects: &mut Vec<Effect>,
+    ) {
+        for OpenedChannel { channel, joined, head } in channels {
+            self.add_channel(user, &channel, joined, head, effects);
+        }
+        for EndedChannel { channel, until } in ended {
+            self.end_channel(user, &channel, until, effects);
+        }
+    }
+
+    /// The user is in `channel` up to `until` only: no session of theirs is sent anything after it.
+    fn end_channel(
+        &mut self,
+        user: &UserKey,
+        channel: &ChannelId,
+        until: SeqNo,
+        effects: &mut Vec<Effect>,
+    ) {
+        let key = ChannelKey { workspace: user.workspace.clone(), channel: channel.clone() };
+        for connection in self.users.get(user).cloned().unwrap_or_default() {
+            self.set_end(connection, &key, Some(until));
+            self.settle(&key, connection, effects);
+        }
+    }
+
+    fn set_end(&mut self, connection: ConnectionId, key: &ChannelKey, until: Option<SeqNo>) {
+        let channel = self.channels.get_mut(key);
+        if let Some(cursor) = channel.and_then(|channel| channel.followers.get_mut(connection)) {
+            cursor.end(until);
+        }
+    }
+
+    /// The session was sent all that it may be sent of the channel.
+    pub(super) fn end_following(
+        &mut self,
+        key: &ChannelKey,
+        connection: ConnectionId,
+        until: SeqNo,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(Session { phase: Phase::Live { channels, .. }, .. }) =
+            self.sessions.get_mut(&connection)
+        {
+            channels.retain(|channel| channel != key);
+        }
+        let left = ServerFrame::Left { channel: key.channel.clone(), until };
+        self.send(connection, &left, effects);
+        self.unfollow(self.shard_of(&key.workspace), connection, key.clone(), effects);
+    }
+
+    /// The channels that these sessions of one user follow.
+    fn channels_of(&self, connections: &[ConnectionId]) -> Vec<ChannelId> {
+        let mut names = BTreeSet::new();
+        for connection in connections {
+            if let Some(Session { phase: Phase::Live { channels, .. }, .. }) =
+                self.sessions.get(connection)
+            {
+                names.extend(channels.iter().map(|key| key.channel.clone()));
+            }
+        }
+        names.into_iter().collect()
     }
 
     /// From now on the session is sent everything after `after`.
@@ -276,22 +345,29 @@ impl Gateway {
     }
 }
 
-/// Where a session starts in each of its channels: where it asks to resume, else at the head.
+/// Where a session starts in each of its channels: where it asks to resume, else at the head. In
+/// one that its user is in no longer, only where it asks to.
 fn starting_points(
     opened: &[OpenedChannel],
+    ended: &[EndedChannel],
     resume: &[Resume],
 ) -> Result<Vec<ChannelStatus>, String> {
-    let mut statuses = Vec::with_capacity(opened.len());
-    for OpenedChannel { channel, joined: _, head } in opened {
+    let member = opened.iter().map(|OpenedChannel { channel, joined: _, head }| {
         let point = resume.iter().find(|point| point.channel == *channel);
         let after = point.map_or(*head, |point| point.after);
-        if after > *head {
-            return Err(format!(
-                "resume after {after} in channel {channel}, whose head is {head}: the position \
-                 belongs to another log; connect without it"
-            ));
-        }
-        statuses.push(ChannelStatus { channel: channel.clone(), head: *head, after });
+        ChannelStatus { channel: channel.clone(), head: *head, after, until: None }
+    });
+    let former = ended.iter().filter_map(|EndedChannel { channel, until }| {
+        let after = resume.iter().find(|point| point.channel == *channel)?.after;
+        // Its newest entry is no business of theirs.
+        Some(ChannelStatus { channel: channel.clone(), head: *until, after, until: Some(*until) })
+    });
+    let statuses: Vec<ChannelStatus> = member.chain(former).collect();
+    match statuses.iter().find(|status| status.after > status.head) {
+        Some(ChannelStatus { channel, head, after, until: _ }) => Err(format!(
+            "resume after {after} in channel {channel}, whose head is {head}: the position \
+             belongs to another log; connect without it"
+        )),
+        None => Ok(statuses),
     }
-    Ok(statuses)
 }

@@ -1,11 +1,13 @@
 //! The life of a session: hello, requests, silence, the end.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::admission::Behind;
 use super::rate::{Limited, Whose};
 use super::{Effect, Gateway, Pending, Request};
-use crate::frame::{ClientFrame, GoodbyeCode, RejectCode, Resume, ServerFrame};
+use crate::entry::ChannelKind;
+use crate::frame::{ClientFrame, FrameError, GoodbyeCode, RejectCode, Resume, ServerFrame};
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserKey};
 use crate::levels::Limit;
 use crate::limits::{
@@ -13,6 +15,7 @@ use crate::limits::{
     SESSION_REQUESTS_MAX, SESSIONS_MAX,
 };
 use crate::link::{Ticket, ToOwner};
+use crate::membership::{Change, direct_channel};
 use crate::placement::scatter;
 use crate::session::{Phase, Session};
 use crate::time::{MonoTime, WallTime};
@@ -139,7 +142,14 @@ impl Gateway {
         effects: &mut Vec<Effect>,
     ) {
         let shard = self.shard_of(&user.workspace);
-        let frame = |ticket| ToOwner::Open { ticket, user };
+        let resumed = match self.sessions.get(&connection).map(|session| &session.phase) {
+            Some(Phase::Opening { resume, .. }) => {
+                resume.iter().map(|point| point.channel.clone()).collect()
+            }
+            Some(Phase::Greeting | Phase::Live { .. }) | None => BTreeSet::new(),
+        };
+        let resumed = Vec::from_iter(resumed);
+        let frame = |ticket| ToOwner::Open { ticket, user, resumed };
         let asked = self.ask(shard, Pending::Open { connection }, frame, effects);
         if let Some(Session { phase: Phase::Opening { ticket, .. }, .. }) =
             self.sessions.get_mut(&connection)
@@ -155,41 +165,9 @@ impl Gateway {
         frame: ClientFrame,
         effects: &mut Vec<Effect>,
     ) {
-        let key = |channel: &ChannelId| ChannelKey {
-            workspace: user.workspace.clone(),
-            channel: channel.clone(),
-        };
-        let sender = user.user.clone();
-        let (reply_to, channel, frame): (_, _, Ask) = match frame {
-            ClientFrame::Send { id, channel, nonce, body } => {
-                let key = key(&channel);
-                let submit =
-                    move |ticket| ToOwner::Submit { ticket, channel: key, sender, nonce, body };
-                (id, channel, Ask::Write(Box::new(submit)))
-            }
-            ClientFrame::Join { id, channel } => {
-                let key = key(&channel);
-                let join = move |ticket| ToOwner::Join { ticket, channel: key, user: sender };
-                (id, channel, Ask::Write(Box::new(join)))
-            }
-            ClientFrame::History { id, channel, after, limit } => {
-                let (key, reader) = (key(&channel), Some(sender));
-                let most = u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX);
-                let entries_max = limit.unwrap_or(most);
-                let read = move |ticket| ToOwner::Read {
-                    ticket,
-                    channel: key,
-                    reader,
-                    after,
-                    entries_max,
-                };
-                (id, channel, Ask::Page(Box::new(read)))
-            }
-            ClientFrame::Hello { .. }
-            | ClientFrame::Ping
-            | ClientFrame::Heartbeat { .. }
-            | ClientFrame::PresenceSubscribe { .. }
-            | ClientFrame::Typing { .. } => unreachable!("no request, or handled by the caller"),
+        let (reply_to, channel, frame) = match wanted(user, frame) {
+            Ok(wanted) => wanted,
+            Err(error) => return self.reject_frame(connection, error, effects),
         };
         let shard = self.shard_of(&user.workspace);
         let page = matches!(frame, Ask::Page(_));
@@ -365,6 +343,56 @@ impl Gateway {
     fn jitter(&self, connection: ConnectionId, below: u64) -> u64 {
         scatter(scatter(self.config.boot ^ connection.0)) % below
     }
+}
+
+/// What a request asks of the owner of which channel, and the number that it is known by.
+fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, ChannelId, Ask), FrameError> {
+    let key = |channel: &ChannelId| ChannelKey {
+        workspace: user.workspace.clone(),
+        channel: channel.clone(),
+    };
+    let sender = user.user.clone();
+    let (id, channel, change) = match frame {
+        ClientFrame::Send { id, channel, nonce, body } => {
+            let key = key(&channel);
+            let submit =
+                move |ticket| ToOwner::Submit { ticket, channel: key, sender, nonce, body };
+            return Ok((id, channel, Ask::Write(Box::new(submit))));
+        }
+        ClientFrame::History { id, channel, after, limit } => {
+            let (key, reader) = (key(&channel), Some(sender));
+            let most = u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX);
+            let entries_max = limit.unwrap_or(most);
+            let read =
+                move |ticket| ToOwner::Read { ticket, channel: key, reader, after, entries_max };
+            return Ok((id, channel, Ask::Page(Box::new(read))));
+        }
+        ClientFrame::CreateChannel { id, channel, kind, members } => {
+            let channel = match (channel, kind) {
+                (Some(channel), _) => channel,
+                (None, ChannelKind::Direct) => direct_channel(members.iter().chain([&sender])),
+                (None, ChannelKind::Public | ChannelKind::Private) => {
+                    let message = "only a direct channel may be created without its name: give \
+                                   `channel`"
+                        .to_owned();
+                    return Err(FrameError { id: Some(id), message });
+                }
+            };
+            (id, channel, Change::Create { kind, members })
+        }
+        ClientFrame::Join { id, channel } => (id, channel, Change::Join),
+        ClientFrame::Leave { id, channel } => (id, channel, Change::Leave),
+        ClientFrame::AddMember { id, channel, user } => (id, channel, Change::Add { user }),
+        ClientFrame::RemoveMember { id, channel, user } => (id, channel, Change::Remove { user }),
+        ClientFrame::Hello { .. }
+        | ClientFrame::Ping
+        | ClientFrame::Heartbeat { .. }
+        | ClientFrame::PresenceSubscribe { .. }
+        | ClientFrame::Typing { .. } => unreachable!("no request, or handled by the caller"),
+    };
+    let key = key(&channel);
+    let change = move |ticket| ToOwner::Change { ticket, channel: key, by: sender, change };
+    Ok((id, channel, Ask::Write(Box::new(change))))
 }
 
 fn idle_message(timeout: Duration) -> String {

@@ -1,6 +1,7 @@
 //! Tests of the gateway machine, through `handle` only.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of effect")]
 
+mod membership;
 mod presence;
 
 use std::time::Duration;
@@ -85,7 +86,10 @@ impl Gateway {
         let channels =
             vec![OpenedChannel { channel: general().channel, joined: SeqNo(1), head: SeqNo(head) }];
         let ticket = open_ticket(&asked).expect("hello asks the owner");
-        self.feed(Input::Link { shard: SHARD, frame: FromOwner::Opened { ticket, channels } })
+        self.feed(Input::Link {
+            shard: SHARD,
+            frame: FromOwner::Opened { ticket, channels, ended: Vec::new() },
+        })
     }
 
     fn answer(&mut self, ticket: Ticket, entries: Vec<Entry>, head: u64) -> Vec<Effect> {
@@ -173,7 +177,7 @@ fn a_fresh_session_starts_at_the_head() {
         panic!("no welcome");
     };
     let channel = general().channel;
-    assert_eq!(channels, [ChannelStatus { channel, head: SeqNo(5), after: SeqNo(5) }]);
+    assert_eq!(channels, [ChannelStatus { channel, head: SeqNo(5), after: SeqNo(5), until: None }]);
     assert_eq!(read(&effects), None);
     assert_eq!(seqs(&gateway.feed(publish(entries([6, 7]))), ADA), [6, 7]);
 }
@@ -307,11 +311,12 @@ fn a_join_during_the_session_brings_the_channel_from_the_join_on() {
     gateway.feed(Input::Connected { connection: ADA });
     let asked = gateway.say(&hello("ada", None));
     let ticket = open_ticket(&asked).unwrap();
-    let opened = FromOwner::Opened { ticket, channels: Vec::new() };
+    let opened = FromOwner::Opened { ticket, channels: Vec::new(), ended: Vec::new() };
     gateway.feed(Input::Link { shard: SHARD, frame: opened });
     let joined = FromOwner::Joined { user: user("ada"), channel: general().channel, seq: SeqNo(4) };
     let effects = gateway.feed(Input::Link { shard: SHARD, frame: joined });
-    let status = ChannelStatus { channel: general().channel, head: SeqNo(4), after: SeqNo(3) };
+    let status =
+        ChannelStatus { channel: general().channel, head: SeqNo(4), after: SeqNo(3), until: None };
     assert_eq!(frames(&effects, ADA), [ServerFrame::Channel(status)]);
     let (ticket, after) = read(&effects).unwrap();
     assert_eq!(after, 3);

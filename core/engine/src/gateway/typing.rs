@@ -49,7 +49,8 @@ impl Gateway {
         let Some(channel) = self.channels.get(key) else { return };
         let frame = ServerFrame::Typing { channel: key.channel.clone(), user: user.clone() };
         let frame = encode(&frame);
-        for connection in channel.followers.iter().map(|cursor| cursor.connection) {
+        let members = channel.followers.iter().filter(|cursor| !cursor.is_ending());
+        for connection in members.map(|cursor| cursor.connection) {
             let Some(session) = self.sessions.get_mut(&connection) else { continue };
             if session.user().is_some_and(|own| own.user == *user) {
                 continue;

@@ -12,6 +12,7 @@
 //! - **Once**: one (channel, sender, nonce) is numbered at most once within the window.
 //! - **One copy per gateway**: an entry is published once per subscribed link.
 
+mod changes;
 mod counts;
 mod presence;
 
@@ -21,15 +22,18 @@ use std::sync::Arc;
 use crate::entry::{ChannelEntry, Content, Entry};
 use crate::fanout::Interest;
 use crate::frame::RejectCode;
-use crate::ids::{ChannelKey, Nonce, SeqNo, UserId, UserKey};
+use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
 use crate::levels::Limit;
 use crate::limits::{BODY_BYTES_MAX, PAGE_ENTRIES_MAX};
-use crate::link::{FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
-use crate::membership::Membership;
+use crate::link::{EndedChannel, FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
+
+use crate::membership::{Membership, Origin, Roster, Standing};
 use crate::nonces::{NonceKey, Nonces};
 use crate::presence::{self as users, Presence};
-use crate::sequencer::Sequencer;
+use crate::sequencer::{Busy, Sequencer};
 use crate::time::{MonoTime, WallTime};
+
+use changes::{Changing, Wanted};
 
 pub use counts::OwnerCounts;
 
@@ -76,7 +80,7 @@ pub struct ReadId(pub u64);
 pub struct ChannelSeed {
     pub channel: ChannelKey,
     pub head: SeqNo,
-    pub members: BTreeMap<UserId, SeqNo>,
+    pub roster: Roster,
 }
 
 /// The machine.
@@ -85,12 +89,13 @@ pub struct Owner {
     channels: BTreeMap<ChannelKey, Channel>,
     nonces: Nonces,
     membership: Membership,
+    changing: Changing,
     interest: Interest,
     /// Which links have the user open; most have one.
     open: BTreeMap<UserKey, Vec<LinkId>>,
     /// The channel of every entry that the store was given and does not hold, oldest first.
     appending: VecDeque<ChannelKey>,
-    reads: BTreeMap<ReadId, (LinkId, Ticket, ChannelKey)>,
+    reads: BTreeMap<ReadId, Read>,
     last_read: u64,
     counts: OwnerCounts,
     presence: Presence,
@@ -99,8 +104,7 @@ pub struct Owner {
 #[derive(Debug)]
 struct Channel {
     sequencer: Sequencer,
-    /// Joins that the store does not hold yet.
-    joining: BTreeMap<UserId, SeqNo>,
+    origin: Origin,
     /// Who waits for an entry to be durable.
     waiting: BTreeMap<SeqNo, Vec<Waiting>>,
 }
@@ -112,9 +116,19 @@ struct Waiting {
     duplicate: bool,
 }
 
+/// A page that the store was asked for.
+#[derive(Debug)]
+struct Read {
+    link: LinkId,
+    ticket: Ticket,
+    channel: ChannelKey,
+    /// Who may see it only if they are a member; none: the gateway knows who may.
+    reader: Option<UserId>,
+}
+
 impl Channel {
-    fn new(head: SeqNo) -> Self {
-        Self { sequencer: Sequencer::new(head), joining: BTreeMap::new(), waiting: BTreeMap::new() }
+    fn new(head: SeqNo, origin: Origin) -> Self {
+        Self { sequencer: Sequencer::new(head), origin, waiting: BTreeMap::new() }
     }
 }
 
@@ -122,12 +136,11 @@ impl Owner {
     /// Goes on from what the store holds.
     pub fn new(seeds: impl IntoIterator<Item = ChannelSeed>, nonces: Nonces) -> Self {
         let mut owner = Self { nonces, ..Self::default() };
-        for seed in seeds {
-            let channel = Channel::new(seed.head);
-            for (user, joined) in &seed.members {
-                owner.membership.join(&seed.channel, user, *joined);
+        for ChannelSeed { channel, head, roster } in seeds {
+            for (user, stay) in roster.stays {
+                owner.membership.set(&channel, &user, Standing::from(stay));
             }
-            owner.channels.insert(seed.channel, channel);
+            owner.channels.insert(channel, Channel::new(head, roster.origin));
         }
         owner
     }
@@ -166,13 +179,14 @@ impl Owner {
         effects: &mut Vec<Effect>,
     ) {
         match frame {
-            ToOwner::Open { ticket, user } => {
+            ToOwner::Open { ticket, user, resumed } => {
                 let channels = self.channels_of(&user);
+                let ended = self.ended_of(&user, resumed);
                 let links = self.open.entry(user).or_insert_with(|| Vec::with_capacity(1));
                 if !links.contains(&link) {
                     links.push(link);
                 }
-                reply(link, FromOwner::Opened { ticket, channels }, effects);
+                reply(link, FromOwner::Opened { ticket, channels, ended }, effects);
             }
             ToOwner::Close { user } => self.close(link, &user),
             ToOwner::Subscribe { channel } => {
@@ -184,18 +198,19 @@ impl Owner {
             ToOwner::Submit { ticket, channel, sender, nonce, body } => {
                 let submission = Submission { channel, sender, nonce, body };
                 if let Err(refusal) = self.submit(wall, link, ticket, submission, effects) {
-                    reply(link, refusal.into_frame(ticket), effects);
+                    self.refuse(link, ticket, refusal, effects);
                 }
             }
-            ToOwner::Join { ticket, channel, user } => {
-                if let Err(refusal) = self.join(wall, link, ticket, channel, user, effects) {
-                    reply(link, refusal.into_frame(ticket), effects);
+            ToOwner::Change { ticket, channel, by, change } => {
+                let wanted = Wanted { channel, by, change };
+                if let Err(refusal) = self.change(wall, link, ticket, wanted, effects) {
+                    self.refuse(link, ticket, refusal, effects);
                 }
             }
             ToOwner::Read { ticket, channel, reader, after, entries_max } => {
                 let request = ReadRequest { channel, reader, after, entries_max };
                 if let Err(refusal) = self.read(link, ticket, request, effects) {
-                    reply(link, refusal.into_frame(ticket), effects);
+                    self.refuse(link, ticket, refusal, effects);
                 }
             }
             ToOwner::Beats { beats } => {
@@ -219,24 +234,23 @@ impl Owner {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let Submission { channel: key, sender, nonce, body } = submission;
-        if self.membership.joined(&key, &sender).is_none() {
+        let nonce_key = NonceKey::new(&key, &sender, &nonce);
+        // Before anything is refused: what has happened must not be called not to have.
+        if let Some((seq, at)) = self.nonces.find(nonce_key) {
+            let channel = self.channels.get_mut(&key).expect("a numbered entry's channel exists");
+            channel.accept_again(at, link, ticket, seq, effects);
+            self.counts.duplicates += 1;
+            return Ok(());
+        }
+        if !self.is_member(&key, &sender) {
             return Err(Refusal::not_member(&key));
         }
         if body.is_empty() || body.len() > BODY_BYTES_MAX {
             return Err(Refusal::bad_body(body.len()));
         }
         let channel = self.channels.get_mut(&key).expect("a member's channel exists");
-        let nonce_key = NonceKey::new(&key, &sender, &nonce);
-        if let Some((seq, at)) = self.nonces.find(nonce_key) {
-            channel.accept_again(at, link, ticket, seq, effects);
-            self.counts.duplicates += 1;
-            return Ok(());
-        }
         let content = Content::Message { sender, nonce, body };
-        let entry = channel
-            .sequencer
-            .assign(wall, content)
-            .map_err(|busy| Refusal::busy(busy, &mut self.counts))?;
+        let entry = channel.sequencer.assign(wall, content).map_err(Refusal::busy)?;
         self.counts.in_flight.set(channel.sequencer.in_flight());
         self.nonces.record(nonce_key, entry.seq, wall);
         channel.wait(entry.seq, Waiting { link, ticket, duplicate: false });
@@ -244,31 +258,18 @@ impl Owner {
         Ok(())
     }
 
-    fn join(
+    fn refuse(
         &mut self,
-        wall: WallTime,
         link: LinkId,
         ticket: Ticket,
-        key: ChannelKey,
-        user: UserId,
+        refusal: Refusal,
         effects: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
-        let joined = self.membership.joined(&key, &user);
-        let channel = self.channels.entry(key.clone()).or_insert_with(|| Channel::new(SeqNo::ZERO));
-        if let Some(seq) = joined.or_else(|| channel.joining.get(&user).copied()) {
-            channel.accept_again(wall, link, ticket, seq, effects);
-            return Ok(());
+    ) {
+        let Refusal { code, message, limit } = refusal;
+        if let Some(limit) = limit {
+            self.counts.hits.hit(limit);
         }
-        let content = Content::Joined { user: user.clone() };
-        let entry = channel
-            .sequencer
-            .assign(wall, content)
-            .map_err(|busy| Refusal::busy(busy, &mut self.counts))?;
-        self.counts.in_flight.set(channel.sequencer.in_flight());
-        channel.joining.insert(user, entry.seq);
-        channel.wait(entry.seq, Waiting { link, ticket, duplicate: false });
-        self.append(key, entry, effects);
-        Ok(())
+        reply(link, FromOwner::Rejected { ticket, code, message }, effects);
     }
 
     fn append(&mut self, channel: ChannelKey, entry: Entry, effects: &mut Vec<Effect>) {
@@ -290,10 +291,7 @@ impl Owner {
                     FromOwner::Accepted { ticket, seq: entry.seq, at: entry.at, duplicate };
                 reply(link, accepted, effects);
             }
-            if let Content::Joined { user } = &entry.content {
-                channel.joining.remove(user);
-                self.joined(now, &key, user.clone(), entry.seq, effects);
-            }
+            self.changed(now, &key, &entry, effects);
             published.entry(key).or_default().push(entry);
         }
         for (channel, entries) in published {
@@ -305,24 +303,6 @@ impl Owner {
         }
     }
 
-    fn joined(
-        &mut self,
-        now: MonoTime,
-        key: &ChannelKey,
-        user: UserId,
-        seq: SeqNo,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.membership.join(key, &user, seq);
-        let user = UserKey { workspace: key.workspace.clone(), user };
-        self.presence(now, users::Input::Joined { user: user.clone() }, effects);
-        if let Some(links) = self.open.get(&user) {
-            let links = links.clone();
-            let frame = FromOwner::Joined { user, channel: key.channel.clone(), seq };
-            effects.push(Effect::Send { links, frame });
-        }
-    }
-
     fn read(
         &mut self,
         link: LinkId,
@@ -331,7 +311,7 @@ impl Owner {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let ReadRequest { channel, reader, after, entries_max } = request;
-        if reader.is_some_and(|reader| self.membership.joined(&channel, &reader).is_none()) {
+        if !self.may_read(&channel, reader.as_ref()) {
             return Err(Refusal::not_member(&channel));
         }
         let entries_max =
@@ -339,16 +319,28 @@ impl Owner {
         self.last_read += 1;
         let read = ReadId(self.last_read);
         self.counts.reads += 1;
-        self.reads.insert(read, (link, ticket, channel.clone()));
+        self.reads.insert(read, Read { link, ticket, channel: channel.clone(), reader });
         effects.push(Effect::Read { read, channel, after, entries_max });
         Ok(())
     }
 
-    fn read_done(&mut self, read: ReadId, entries: Vec<Entry>, effects: &mut Vec<Effect>) {
+    fn read_done(&mut self, read: ReadId, mut entries: Vec<Entry>, effects: &mut Vec<Effect>) {
         // A link that went down has taken its reads with it.
-        let Some((link, ticket, channel)) = self.reads.remove(&read) else { return };
+        let Some(Read { link, ticket, channel, reader }) = self.reads.remove(&read) else { return };
+        if !self.may_read(&channel, reader.as_ref()) {
+            self.refuse(link, ticket, Refusal::not_member(&channel), effects);
+            return;
+        }
         let head = self.head(&channel);
+        // What the store holds already and was not published: whoever may not see it any more has
+        // not been told to be gone.
+        entries.truncate(entries.partition_point(|entry| entry.seq <= head));
         reply(link, FromOwner::Page { ticket, entries, head }, effects);
+    }
+
+    /// Members read all of their channel's log, others nothing.
+    fn may_read(&self, channel: &ChannelKey, reader: Option<&UserId>) -> bool {
+        reader.is_none_or(|reader| self.membership.joined(channel, reader).is_some())
     }
 
     fn channels_of(&self, user: &UserKey) -> Vec<OpenedChannel> {
@@ -360,6 +352,18 @@ impl Owner {
                 OpenedChannel { channel: channel.clone(), joined, head: self.head(&key) }
             })
             .collect()
+    }
+
+    /// Where the user's memberships of these channels have ended.
+    fn ended_of(&self, user: &UserKey, channels: Vec<ChannelId>) -> Vec<EndedChannel> {
+        let ended = |channel: ChannelId| {
+            let key = ChannelKey { workspace: user.workspace.clone(), channel };
+            match self.membership.standing(&key, &user.user) {
+                Standing::Former { until } => Some(EndedChannel { channel: key.channel, until }),
+                Standing::Stranger | Standing::Member { .. } => None,
+            }
+        };
+        channels.into_iter().filter_map(ended).collect()
     }
 
     fn head(&self, channel: &ChannelKey) -> SeqNo {
@@ -381,7 +385,7 @@ impl Owner {
             links.retain(|one| *one != link);
             !links.is_empty()
         });
-        self.reads.retain(|_, (reader, ..)| *reader != link);
+        self.reads.retain(|_, read| read.link != link);
     }
 }
 
@@ -426,26 +430,27 @@ struct ReadRequest {
 struct Refusal {
     code: RejectCode,
     message: String,
+    /// The limit that was hit, if one was.
+    limit: Option<Limit>,
 }
 
 impl Refusal {
+    fn new(code: RejectCode, message: String) -> Self {
+        Self { code, message, limit: None }
+    }
+
     fn not_member(channel: &ChannelKey) -> Self {
         let message = format!("you are not in channel {}; join it first", channel.channel);
-        Self { code: RejectCode::NotMember, message }
+        Self::new(RejectCode::NotMember, message)
     }
 
     fn bad_body(bytes: usize) -> Self {
         let message = format!("a body has 1 to {BODY_BYTES_MAX} bytes, this one has {bytes}");
-        Self { code: RejectCode::BadBody, message }
+        Self::new(RejectCode::BadBody, message)
     }
 
-    fn busy(busy: crate::sequencer::Busy, counts: &mut OwnerCounts) -> Self {
-        counts.hits.hit(Limit::InFlight);
-        Self { code: RejectCode::Busy, message: busy.to_string() }
-    }
-
-    fn into_frame(self, ticket: Ticket) -> FromOwner {
-        FromOwner::Rejected { ticket, code: self.code, message: self.message }
+    fn busy(busy: Busy) -> Self {
+        Self { limit: Some(Limit::InFlight), ..Self::new(RejectCode::Busy, busy.to_string()) }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::ids::{ChannelId, WorkspaceId};
 use crate::limits::IN_FLIGHT_MAX;
+use crate::membership::Change;
 
 const LINK: LinkId = LinkId(1);
 
@@ -32,7 +33,11 @@ fn submit(ticket: u64, sender: &str, nonce: &str) -> ToOwner {
 }
 
 fn join(ticket: u64, who: &str) -> ToOwner {
-    ToOwner::Join { ticket: Ticket(ticket), channel: channel(), user: user(who) }
+    change(ticket, who, Change::Join)
+}
+
+fn change(ticket: u64, by: &str, change: Change) -> ToOwner {
+    ToOwner::Change { ticket: Ticket(ticket), channel: channel(), by: user(by), change }
 }
 
 impl Owner {
@@ -53,6 +58,14 @@ fn with_ada() -> Owner {
     owner.ask(join(0, "ada"));
     owner.feed(Input::Stored { count: 1 });
     owner
+}
+
+/// Of a channel whose first entry is the join of `who`.
+fn roster_of(who: &str) -> Roster {
+    let mut roster = Roster::default();
+    let content = Content::Joined { user: user(who) };
+    roster.apply(&Entry { seq: SeqNo(1), at: WallTime(7), content });
+    roster
 }
 
 fn appended(effects: &[Effect]) -> Vec<u64> {
@@ -112,8 +125,7 @@ fn a_retry_after_a_restart_gets_the_first_seq() {
     let mut nonces = Nonces::default();
     let key = NonceKey::new(&channel(), &user("ada"), &Nonce::new("n1").unwrap());
     nonces.load(key, SeqNo(2), WallTime(7));
-    let members = BTreeMap::from([(user("ada"), SeqNo(1))]);
-    let seed = ChannelSeed { channel: channel(), head: SeqNo(2), members };
+    let seed = ChannelSeed { channel: channel(), head: SeqNo(2), roster: roster_of("ada") };
     let mut owner = Owner::new([seed], nonces);
     assert_eq!(owner.ask(submit(1, "ada", "n1")), [accepted(1, 2, true)]);
     assert_eq!(appended(&owner.ask(submit(2, "ada", "n2"))), [3]);
@@ -155,7 +167,7 @@ fn a_second_join_is_the_first_one() {
 #[test]
 fn gateways_that_have_a_user_open_hear_of_their_joins() {
     let mut owner = with_ada();
-    let open = ToOwner::Open { ticket: Ticket(1), user: user_key("bob") };
+    let open = ToOwner::Open { ticket: Ticket(1), user: user_key("bob"), resumed: Vec::new() };
     owner.feed(Input::Frame { link: LinkId(2), frame: open });
     owner.ask(join(2, "bob"));
     let effects = owner.feed(Input::Stored { count: 1 });
@@ -229,3 +241,5 @@ fn a_gateway_is_told_of_a_user_once_for_all_its_sessions() {
     };
     assert_eq!((told.len(), told[0].connections.len()), (1, 2));
 }
+
+mod changes;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::ids::{ChannelId, ChannelKey, SeqNo, WorkspaceId};
 use crate::limits::{PRESENCE_BACKGROUND_TTL, PRESENCE_TTL};
+use crate::membership::Standing;
 use PresenceState::{Active, Away, Offline};
 
 const BOB: Watcher = watcher(1);
@@ -60,7 +61,7 @@ impl Lab {
     fn join(&mut self, channel: &str, user: &str) {
         let channel = ChannelId::new(channel).unwrap();
         let channel = ChannelKey { workspace: key(user).workspace, channel };
-        self.membership.join(&channel, &key(user).user, SeqNo(1));
+        self.membership.set(&channel, &key(user).user, Standing::Member { from: SeqNo(1) });
     }
 
     /// Who is told what of ada.

@@ -88,10 +88,13 @@ const STRANGE: [&str; 16] = [
     "\"unclosed",
 ];
 
-const TYPES: [&str; 11] = [
+const TYPES: [&str; 14] = [
     "hello",
     "send",
     "join",
+    "leave",
+    "create_channel",
+    "add_member",
     "history",
     "ping",
     "pong",
@@ -168,7 +171,8 @@ fn good(random: &mut Random, tokens: &Tokens) -> String {
                 r#"{{"type":"send","id":{id},"channel":"{channel}","nonce":"n{nonce}","body":"{body}"}}"#
             )
         }
-        8..11 => format!(r#"{{"type":"join","id":{id},"channel":"{channel}"}}"#),
+        8 | 9 => format!(r#"{{"type":"join","id":{id},"channel":"{channel}"}}"#),
+        10 => change(random, &id, channel),
         11..16 => {
             let limit =
                 if random.one_in(2) { "null".to_owned() } else { random.below(200).to_string() };
@@ -191,6 +195,22 @@ fn good(random: &mut Random, tokens: &Tokens) -> String {
         }
         24 => format!(r#"{{"type":"typing","channel":"{channel}"}}"#),
         _ => r#"{"type":"ping"}"#.to_owned(),
+    }
+}
+
+/// A request that changes who is in the channel.
+fn change(random: &mut Random, id: &str, channel: &str) -> String {
+    let user = USERS[random.below(USERS.len())];
+    let request = format!(r#""id":{id},"channel":"{channel}""#);
+    match random.below(4) {
+        0 => format!(r#"{{"type":"leave",{request}}}"#),
+        1 => format!(r#"{{"type":"add_member",{request},"user":"{user}"}}"#),
+        2 => format!(r#"{{"type":"remove_member",{request},"user":"{user}"}}"#),
+        _ => {
+            let kind = random.pick(&["public", "private", "direct"]);
+            let named = if random.one_in(2) { request } else { format!(r#""id":{id}"#) };
+            format!(r#"{{"type":"create_channel",{named},"kind":"{kind}","members":["{user}"]}}"#)
+        }
     }
 }
 

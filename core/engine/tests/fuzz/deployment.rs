@@ -278,7 +278,8 @@ impl Deployment {
         let replies = self.input(Input::Text { connection, text: text.clone() }, counts);
         for (_, frame) in self.asked.iter().skip(asked_before) {
             let page = matches!(frame, ToOwner::Read { reader: Some(_), .. });
-            let is_request = page || matches!(frame, ToOwner::Submit { .. } | ToOwner::Join { .. });
+            let is_request =
+                page || matches!(frame, ToOwner::Submit { .. } | ToOwner::Change { .. });
             if let (true, Some(ticket)) = (is_request, ticket(frame)) {
                 let client = self.clients.get_mut(&connection).expect("only the open may ask");
                 client.requests.insert(ticket, page);
@@ -360,6 +361,11 @@ impl Deployment {
             ServerFrame::Channel(status) => {
                 let before = client.sent_upto.insert(status.channel.clone(), status.after.0);
                 assert_eq!(before, None, "a channel was given twice");
+            }
+            ServerFrame::Left { channel, until } => {
+                counts.left += 1;
+                let upto = client.sent_upto.remove(channel).expect("it was told of the channel");
+                assert!(upto >= until.0, "let go without all entries");
             }
             ServerFrame::Accepted { .. } => counts.accepted += 1,
             ServerFrame::Rejected { code, message, .. } => {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use seriatim_engine::entry::{Content, Entry};
 use seriatim_engine::frame::{PresenceState, RejectCode};
 use seriatim_engine::ids::{ChannelId, ChannelKey, ConnectionId, Nonce, SeqNo, UserId, UserKey};
-use seriatim_engine::link::{FromOwner, OpenedChannel, Ticket, ToOwner, Told};
+use seriatim_engine::link::{EndedChannel, FromOwner, OpenedChannel, Ticket, ToOwner, Told};
+use seriatim_engine::membership::Change;
 use seriatim_engine::presence::Watched;
 use seriatim_engine::time::WallTime;
 
@@ -43,7 +44,7 @@ pub(crate) fn ticket(frame: &ToOwner) -> Option<Ticket> {
     match frame {
         ToOwner::Open { ticket, .. }
         | ToOwner::Submit { ticket, .. }
-        | ToOwner::Join { ticket, .. }
+        | ToOwner::Change { ticket, .. }
         | ToOwner::Read { ticket, .. } => Some(*ticket),
         ToOwner::Close { .. }
         | ToOwner::Subscribe { .. }
@@ -65,6 +66,7 @@ pub(crate) fn answered(frame: &FromOwner) -> Option<Ticket> {
         FromOwner::Head { .. }
         | FromOwner::Entries { .. }
         | FromOwner::Joined { .. }
+        | FromOwner::Left { .. }
         | FromOwner::Presence { .. }
         | FromOwner::Typing { .. }
         | FromOwner::Pong => None,
@@ -104,15 +106,18 @@ impl Owners {
             return vec![self.refuse(random, ticket)];
         }
         match asked {
-            ToOwner::Open { ticket, user } => {
-                let mut channels = Vec::new();
+            ToOwner::Open { ticket, user, resumed } => {
+                let (mut channels, mut ended) = (Vec::new(), Vec::new());
                 for name in CHANNELS {
-                    if random.one_in(4) {
-                        continue;
-                    }
                     let channel = ChannelId::new(name).unwrap();
                     let key = ChannelKey { workspace: user.workspace.clone(), channel };
                     let mut head = *self.head(&key);
+                    if random.one_in(4) {
+                        if resumed.contains(&key.channel) && random.one_in(2) {
+                            ended.push(EndedChannel { channel: key.channel, until: SeqNo(head) });
+                        }
+                        continue;
+                    }
                     if self.hostile && random.one_in(8) {
                         head = u64::MAX;
                     }
@@ -123,7 +128,7 @@ impl Owners {
                         head: SeqNo(head),
                     });
                 }
-                vec![FromOwner::Opened { ticket: *ticket, channels }]
+                vec![FromOwner::Opened { ticket: *ticket, channels, ended }]
             }
             ToOwner::Subscribe { channel } => {
                 let head = SeqNo(*self.head(channel));
@@ -136,12 +141,8 @@ impl Owners {
                 let accepted = FromOwner::Accepted { ticket, seq, at: WallTime(5), duplicate };
                 if random.one_in(2) { vec![accepted, published] } else { vec![published, accepted] }
             }
-            ToOwner::Join { ticket, channel, user } => {
-                let seq = SeqNo(*self.head(channel));
-                let accepted =
-                    FromOwner::Accepted { ticket: *ticket, seq, at: WallTime(5), duplicate: false };
-                let user = UserKey { workspace: channel.workspace.clone(), user: user.clone() };
-                vec![accepted, FromOwner::Joined { user, channel: channel.channel.clone(), seq }]
+            ToOwner::Change { ticket, channel, by, change } => {
+                self.change(random, *ticket, channel, by, change)
             }
             ToOwner::Read { ticket, channel, after, .. } => {
                 let head = *self.head(channel);
@@ -162,6 +163,34 @@ impl Owners {
                 Vec::new()
             }
             ToOwner::Ping => vec![FromOwner::Pong],
+        }
+    }
+
+    fn change(
+        &mut self,
+        random: &mut Random,
+        ticket: Ticket,
+        key: &ChannelKey,
+        by: &UserId,
+        change: &Change,
+    ) -> Vec<FromOwner> {
+        let accepted = |seq| FromOwner::Accepted { ticket, seq, at: WallTime(5), duplicate: false };
+        let (user, ends) = match change {
+            Change::Create { .. } | Change::Join => (by, false),
+            Change::Leave => (by, true),
+            Change::Add { user } => (user, false),
+            Change::Remove { user } => (user, true),
+        };
+        let user = UserKey { workspace: key.workspace.clone(), user: user.clone() };
+        let channel = key.channel.clone();
+        let head = *self.head(key);
+        if ends {
+            let until = SeqNo(head + 1);
+            let left = FromOwner::Left { user, channel, until };
+            vec![accepted(until), left, self.publish(random, key.clone())]
+        } else {
+            let seq = SeqNo(head);
+            vec![accepted(seq), FromOwner::Joined { user, channel, seq }]
         }
     }
 
@@ -194,7 +223,7 @@ impl Owners {
         let (seq, at) = (SeqNo(1), WallTime(5));
         match random.below(if self.hostile { 5 } else { 1 }) {
             1 => FromOwner::Page { ticket, entries: Vec::new(), head: SeqNo(u64::MAX) },
-            2 => FromOwner::Opened { ticket, channels: Vec::new() },
+            2 => FromOwner::Opened { ticket, channels: Vec::new(), ended: Vec::new() },
             3 => FromOwner::Accepted { ticket: Ticket(ticket.0 + 9), seq, at, duplicate: false },
             4 => FromOwner::Accepted { ticket, seq, at, duplicate: false },
             _ => {

@@ -95,11 +95,11 @@ mod tests {
 
     use super::*;
     use crate::log_store::record::encode_entry;
-    use crate::log_store::tests::{joined, message};
+    use crate::log_store::tests::{changes, message};
 
     #[test]
     fn peek_sees_what_decoding_gives() {
-        for entry in [message("c", 7, "grüß dich"), joined("c", 9, "ada")] {
+        for entry in [message("c", 7, "grüß dich")].into_iter().chain(changes("c", 9)) {
             let mut bytes = Vec::new();
             encode_entry(&entry, &mut bytes);
             bytes.extend(b"the next record");
@@ -110,12 +110,16 @@ mod tests {
             let Entry { seq, at, content } = &entry.entry;
             assert_eq!((seen.channel, seen.seq, seen.at), (&name[..], *seq, *at));
             assert_eq!(seen.bytes.len(), bytes.len() - "the next record".len());
-            assert_eq!(seen.is_state(), matches!(content, Content::Joined { .. }));
+            assert_eq!(seen.is_state(), !matches!(content, Content::Message { .. }));
             let expected = match content {
                 Content::Message { sender, nonce, .. } => {
                     Some(NonceKey::new(&entry.channel, sender, nonce))
                 }
-                Content::Joined { .. } => None,
+                Content::Created { .. }
+                | Content::Joined { .. }
+                | Content::Added { .. }
+                | Content::Left { .. }
+                | Content::Removed { .. } => None,
             };
             assert_eq!(seen.nonce().unwrap(), expected);
         }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use seriatim_engine::entry::{ChannelEntry, Content, Entry};
+use seriatim_engine::entry::{ChannelEntry, ChannelKind, Content, Entry};
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, NameError, Nonce, SeqNo, UserId, WorkspaceId,
 };
+use seriatim_engine::limits::CREATED_MEMBERS_MAX;
 use seriatim_engine::time::WallTime;
 
 /// Checksum, length and kind.
@@ -14,6 +15,14 @@ pub(super) const RECORD_HEADER_BYTES: usize = 9;
 pub(super) const KIND_CLAIM: u8 = 1;
 pub(super) const KIND_MESSAGE: u8 = 2;
 const KIND_JOINED: u8 = 3;
+const KIND_CREATED: u8 = 4;
+const KIND_ADDED: u8 = 5;
+const KIND_LEFT: u8 = 6;
+const KIND_REMOVED: u8 = 7;
+
+const PUBLIC: u8 = 1;
+const PRIVATE: u8 = 2;
+const DIRECT: u8 = 3;
 
 /// What a group is made of.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,7 +95,11 @@ pub(super) fn encode_entry(entry: &ChannelEntry, buffer: &mut Vec<u8>) -> u32 {
     let ChannelEntry { channel, entry: Entry { seq, at, content } } = entry;
     let kind = match content {
         Content::Message { .. } => KIND_MESSAGE,
+        Content::Created { .. } => KIND_CREATED,
         Content::Joined { .. } => KIND_JOINED,
+        Content::Added { .. } => KIND_ADDED,
+        Content::Left { .. } => KIND_LEFT,
+        Content::Removed { .. } => KIND_REMOVED,
     };
     encode(kind, buffer, |buffer| {
         put_name(channel.workspace.as_str(), buffer);
@@ -100,7 +113,24 @@ pub(super) fn encode_entry(entry: &ChannelEntry, buffer: &mut Vec<u8>) -> u32 {
                 buffer.extend_from_slice(&length_u32(body.len()).to_le_bytes());
                 buffer.extend_from_slice(body.as_bytes());
             }
-            Content::Joined { user } => put_name(user.as_str(), buffer),
+            Content::Created { by, kind, members } => {
+                put_name(by.as_str(), buffer);
+                buffer.push(match kind {
+                    ChannelKind::Public => PUBLIC,
+                    ChannelKind::Private => PRIVATE,
+                    ChannelKind::Direct => DIRECT,
+                });
+                assert!(members.len() <= CREATED_MEMBERS_MAX, "a channel begins with too many");
+                buffer.extend_from_slice(&length_u32(members.len()).to_le_bytes());
+                for member in members {
+                    put_name(member.as_str(), buffer);
+                }
+            }
+            Content::Joined { user } | Content::Left { user } => put_name(user.as_str(), buffer),
+            Content::Added { user, by } | Content::Removed { user, by } => {
+                put_name(user.as_str(), buffer);
+                put_name(by.as_str(), buffer);
+            }
         }
     })
 }
@@ -114,7 +144,11 @@ pub(super) fn encode_claim(epoch: Epoch, buffer: &mut Vec<u8>) -> u32 {
 pub(super) fn body_bytes(entry: &Entry) -> usize {
     match &entry.content {
         Content::Message { body, .. } => body.len(),
-        Content::Joined { .. } => 0,
+        Content::Created { .. }
+        | Content::Joined { .. }
+        | Content::Added { .. }
+        | Content::Left { .. }
+        | Content::Removed { .. } => 0,
     }
 }
 
@@ -177,7 +211,13 @@ fn verify(bytes: &[u8]) -> Result<(u8, &[u8], u32), Flaw> {
 fn decode_entry(kind: u8, mut reader: Reader<'_>) -> Result<Entry, Flaw> {
     let seq = SeqNo(reader.u64().ok_or(TOO_SHORT)?);
     let at = WallTime(reader.u64().ok_or(TOO_SHORT)?);
-    let content = match kind {
+    let content = decode_content(kind, &mut reader)?;
+    reader.end()?;
+    Ok(Entry { seq, at, content })
+}
+
+fn decode_content(kind: u8, reader: &mut Reader<'_>) -> Result<Content, Flaw> {
+    Ok(match kind {
         KIND_MESSAGE => {
             let sender = reader.name(UserId::new)?;
             let nonce = reader.name(Nonce::new)?;
@@ -185,11 +225,31 @@ fn decode_entry(kind: u8, mut reader: Reader<'_>) -> Result<Entry, Flaw> {
             let body = reader.text(usize::try_from(length).map_err(|_| TOO_SHORT)?)?;
             Content::Message { sender, nonce, body: Arc::from(body) }
         }
+        KIND_CREATED => {
+            let by = reader.name(UserId::new)?;
+            let kind = match reader.u8().ok_or(TOO_SHORT)? {
+                PUBLIC => ChannelKind::Public,
+                PRIVATE => ChannelKind::Private,
+                DIRECT => ChannelKind::Direct,
+                _ => return Err("a channel is of an unknown kind"),
+            };
+            let count = usize::try_from(reader.u32().ok_or(TOO_SHORT)?).unwrap_or(usize::MAX);
+            if count > CREATED_MEMBERS_MAX {
+                return Err("a channel begins with more members than one may");
+            }
+            let members = (0..count).map(|_| reader.name(UserId::new)).collect::<Result<_, _>>()?;
+            Content::Created { by, kind, members }
+        }
         KIND_JOINED => Content::Joined { user: reader.name(UserId::new)? },
+        KIND_LEFT => Content::Left { user: reader.name(UserId::new)? },
+        KIND_ADDED => {
+            Content::Added { user: reader.name(UserId::new)?, by: reader.name(UserId::new)? }
+        }
+        KIND_REMOVED => {
+            Content::Removed { user: reader.name(UserId::new)?, by: reader.name(UserId::new)? }
+        }
         _ => return Err("a record is of an unknown kind"),
-    };
-    reader.end()?;
-    Ok(Entry { seq, at, content })
+    })
 }
 
 fn encode(kind: u8, buffer: &mut Vec<u8>, content: impl FnOnce(&mut Vec<u8>)) -> u32 {
@@ -224,7 +284,7 @@ pub(super) fn length_u32(length: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_store::tests::{joined, message};
+    use crate::log_store::tests::{changes, message};
 
     fn encoded(entry: &ChannelEntry) -> Vec<u8> {
         let mut buffer = Vec::new();
@@ -235,7 +295,8 @@ mod tests {
 
     #[test]
     fn records_come_back_as_they_were() {
-        for entry in [message("c", 7, "grüß dich"), message("c", 8, ""), joined("c", 9, "ada")] {
+        let texts = [message("c", 7, "grüß dich"), message("c", 8, "")];
+        for entry in texts.into_iter().chain(changes("c", 9)) {
             let bytes = encoded(&entry);
             let (record, length) = decode(&bytes).unwrap();
             assert_eq!(record, Record::Entry(entry));
@@ -247,22 +308,31 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_record_has_a_number_of_its_own() {
+        let kinds = changes("c", 1).map(|entry| encoded(&entry)[8]);
+        assert_eq!(kinds, [4, 4, 4, 3, 5, 6, 7]);
+    }
+
+    #[test]
     fn records_with_a_flipped_bit_or_a_missing_end_are_refused() {
-        let bytes = encoded(&message("c", 1, "hello"));
-        for bit in 0..bytes.len() * 8 {
-            let mut flipped = bytes.clone();
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&flipped).is_err(), "bit {bit}");
-        }
-        for length in 0..bytes.len() {
-            assert!(decode(&bytes[..length]).is_err(), "length {length}");
+        let mut records = vec![encoded(&message("c", 1, "hello"))];
+        records.extend(changes("c", 1).iter().map(encoded));
+        for bytes in records {
+            for bit in 0..bytes.len() * 8 {
+                let mut flipped = bytes.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                assert!(decode(&flipped).is_err(), "bit {bit}");
+            }
+            for length in 0..bytes.len() {
+                assert!(decode(&bytes[..length]).is_err(), "length {length}");
+            }
         }
     }
 
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_decoder_panic(
-            kind in 0_u8..5,
+            kind in 0_u8..9,
             content in proptest::collection::vec(0_u8.., 0..64),
         ) {
             let mut bytes = Vec::new();

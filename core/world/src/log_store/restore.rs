@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use seriatim_engine::entry::{ChannelEntry, Content};
+use seriatim_engine::entry::ChannelEntry;
 use seriatim_engine::nonces::Nonces;
 use seriatim_engine::time::WallTime;
 
@@ -79,11 +79,5 @@ fn restore_record(
 
 /// Takes the channel's next entry that isn't a message into account.
 fn apply(ChannelEntry { channel, entry }: ChannelEntry, recovered: &mut Recovered) {
-    let channel = recovered.channels.entry(channel).or_default();
-    match entry.content {
-        Content::Message { .. } => {}
-        Content::Joined { user } => {
-            channel.members.entry(user).or_insert(entry.seq);
-        }
-    }
+    recovered.channels.entry(channel).or_default().roster.apply(&entry);
 }

@@ -6,7 +6,7 @@ use seriatim_engine::time::WallTime;
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{
-    SHARD, append, by_channel, channel, entries, joined, message, open, open_rolling, run,
+    SHARD, append, by_channel, channel, entries, joined, left, message, open, open_rolling, run,
     three_batches, tidy, try_open,
 };
 use crate::log_store::RecoveryReport;
@@ -102,9 +102,16 @@ fn failed_truncation_can_be_tried_again() {
 fn recovered_state_is_the_same_from_segments_and_from_runs() {
     let disk = MemoryDisk::default();
     let (store, epoch) = open_rolling(&disk);
-    for seq in 1..=6 {
-        let batch = [message("c", seq, "hello"), joined("d", seq, &format!("user-{}", seq % 2))];
-        append(&store, epoch, &batch).unwrap();
+    let changes = [
+        joined("d", 1, "ada"),
+        joined("d", 2, "bob"),
+        left("d", 3, "ada"),
+        joined("d", 4, "bob"),
+        joined("d", 5, "ada"),
+        left("d", 6, "bob"),
+    ];
+    for (seq, change) in (1..).zip(changes) {
+        append(&store, epoch, &[message("c", seq, "hello"), change]).unwrap();
     }
     let merged = disk.copy();
     let (merged_store, _) = try_open(&merged, 200).unwrap();
@@ -121,9 +128,10 @@ fn recovered_state_is_the_same_from_segments_and_from_runs() {
             let found = recovered.nonces.find(NonceKey::new(&channel("c"), &ada, &nonce));
             assert_eq!(found, Some((SeqNo(seq), WallTime(1000 + seq))));
         }
-        let joins = &recovered.channels[&channel("d")];
-        let members: Vec<_> = joins.members.iter().map(|(u, seq)| (u.as_str(), seq.0)).collect();
-        assert_eq!(members, [("user-0", 2), ("user-1", 1)]);
-        assert_eq!(joins.head, SeqNo(6));
+        let changed = &recovered.channels[&channel("d")];
+        let stays: Vec<_> =
+            changed.roster.stays.values().map(|stay| (stay.from.0, stay.until)).collect();
+        assert_eq!(stays, [(5, None), (2, Some(SeqNo(6)))], "of ada and bob");
+        assert_eq!(changed.head, SeqNo(6));
     }
 }

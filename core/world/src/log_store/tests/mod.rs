@@ -8,4 +8,4 @@ mod reading;
 mod rot;
 mod sample;
 
-pub(super) use sample::{joined, message};
+pub(super) use sample::{changes, joined, message};

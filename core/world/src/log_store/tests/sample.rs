@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use seriatim_engine::entry::{Batch, ChannelEntry, Content, Entry};
+use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry};
 use seriatim_engine::ids::WorkspaceId;
 use seriatim_engine::ids::{ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId};
 use seriatim_engine::time::WallTime;
@@ -30,6 +30,30 @@ pub(in crate::log_store) fn message(name: &str, seq: u64, body: &str) -> Channel
 
 pub(in crate::log_store) fn joined(name: &str, seq: u64, user: &str) -> ChannelEntry {
     entry(name, seq, Content::Joined { user: UserId::new(user).unwrap() })
+}
+
+pub(super) fn left(name: &str, seq: u64, user: &str) -> ChannelEntry {
+    entry(name, seq, Content::Left { user: UserId::new(user).unwrap() })
+}
+
+/// One entry of each kind that isn't a message, and of each kind of channel.
+pub(in crate::log_store) fn changes(name: &str, seq: u64) -> [ChannelEntry; 7] {
+    let user = |name: &str| UserId::new(name).unwrap();
+    let created = |kind, members: &[&str]| Content::Created {
+        by: user("ada"),
+        kind,
+        members: members.iter().map(|name| user(name)).collect(),
+    };
+    [
+        created(ChannelKind::Public, &["ada"]),
+        created(ChannelKind::Private, &[]),
+        created(ChannelKind::Direct, &["ada", "bob"]),
+        Content::Joined { user: user("ada") },
+        Content::Added { user: user("bob"), by: user("ada") },
+        Content::Left { user: user("bob") },
+        Content::Removed { user: user("bob"), by: user("ada") },
+    ]
+    .map(|content| entry(name, seq, content))
 }
 
 fn entry(name: &str, seq: u64, content: Content) -> ChannelEntry {
