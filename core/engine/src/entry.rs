@@ -144,6 +144,15 @@ pub struct ChannelEntry {
     pub entry: Entry,
 }
 
+/// How far a user has read a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadCursor {
+    pub channel: ChannelKey,
+    pub user: UserId,
+    /// The last entry read.
+    pub seq: SeqNo,
+}
+
 /// What one durable commit holds, all of it or nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry};
+use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry, ReadCursor};
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId, WorkspaceId,
 };
@@ -33,6 +33,7 @@ pub async fn store_suite(open: impl AsyncFn(ShardId) -> Arc<dyn Store>) {
     appends_of_one_writer_may_overlap(&case(&open, 7).await).await;
     reopened_store_goes_on_where_it_stopped(&open, 8).await;
     recovery_gives_who_is_and_was_in_a_channel(&open, 9).await;
+    read_positions_never_go_back(&open, 10).await;
 }
 
 const NO_SEQS: [u64; 0] = [];
@@ -83,6 +84,14 @@ impl Case {
     async fn seqs(&self, channel: &str, after: u64, entries_max: usize, bytes: usize) -> Vec<u64> {
         let page = self.page(channel, after, entries_max, bytes).await;
         page.iter().map(|entry| entry.seq.0).collect()
+    }
+
+    fn read(&self, channel: &str, name: &str, seq: u64) -> ReadCursor {
+        ReadCursor { channel: self.channel(channel), user: user(name), seq: SeqNo(seq) }
+    }
+
+    async fn note(&self, epoch: Epoch, reads: Vec<ReadCursor>) -> Result<(), StoreError> {
+        self.store.note_reads(self.shard, epoch, reads).await
     }
 
     /// The shard's recovered state, with the nonces of entries from `nonces_since` on.
@@ -209,7 +218,7 @@ async fn recovery_gives_heads_members_and_nonces(case: &Case) {
     ];
     case.append_ok(epoch, batch).await;
 
-    let Recovered { channels, nonces } = case.recovered(1005).await;
+    let Recovered { channels, nonces, .. } = case.recovered(1005).await;
 
     let recovered = channels.get(&case.channel("c")).expect("the channel is there");
     assert_eq!(recovered.head, SeqNo(6));
@@ -230,6 +239,31 @@ async fn unknown_channel_has_an_empty_history(case: &Case) {
     let epoch = case.claim().await;
     case.append_ok(epoch, vec![case.message("c", 1, "of another channel")]).await;
     assert_eq!(case.page("never-seen", 0, 10, 1000).await, []);
+}
+
+async fn read_positions_never_go_back(open: &impl AsyncFn(ShardId) -> Arc<dyn Store>, number: u32) {
+    let first = case(open, number).await;
+    let old = first.claim().await;
+    let epoch = first.claim().await;
+    let noted =
+        vec![first.read("c", "ada", 4), first.read("c", "bob", 2), first.read("d", "ada", 1)];
+    first.note(epoch, noted).await.expect("a note of the newest writer succeeds");
+    let later = vec![first.read("c", "ada", 3), first.read("c", "bob", 7)];
+    first.note(epoch, later).await.expect("another succeeds");
+    let fenced = first.note(old, vec![first.read("c", "ada", 9)]).await;
+    assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "notes of an old writer are refused");
+    let expected =
+        [first.read("c", "ada", 4), first.read("c", "bob", 7), first.read("d", "ada", 1)];
+    assert_eq!(sorted(first.recovered(0).await.reads), expected);
+    drop(first);
+
+    let second = case(open, number).await;
+    assert_eq!(sorted(second.recovered(0).await.reads), expected, "after opening again");
+}
+
+fn sorted(mut reads: Vec<ReadCursor>) -> Vec<ReadCursor> {
+    reads.sort_by_key(|read| (read.channel.clone(), read.user.clone()));
+    reads
 }
 
 async fn empty_batch_is_accepted_and_changes_nothing(case: &Case) {

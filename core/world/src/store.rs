@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use seriatim_engine::entry::{Batch, Entry};
+use seriatim_engine::entry::{Batch, Entry, ReadCursor};
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::membership::Roster;
 use seriatim_engine::nonces::Nonces;
@@ -33,6 +33,8 @@ pub struct Recovered {
     pub channels: BTreeMap<ChannelKey, RecoveredChannel>,
     /// Every nonce that was asked for.
     pub nonces: Nonces,
+    /// How far users have read: one for each user and channel at most.
+    pub reads: Vec<ReadCursor>,
 }
 
 /// One channel's state, from its log.
@@ -68,6 +70,18 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Fenced`]: nothing was written. Any other: unknown, see there.
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Returns once it survives a power loss how far users have read. Of several positions of one
+    /// user in one channel, the greatest counts.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    fn note_reads(
+        &self,
+        shard: ShardId,
+        epoch: Epoch,
+        reads: Vec<ReadCursor>,
+    ) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// The entries of `channel` after `after`, in order: at most `entries_max`, and no more than
     /// `bytes_max` bytes of bodies unless the first alone is larger. Durable entries only.

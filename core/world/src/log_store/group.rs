@@ -1,6 +1,6 @@
 //! A record group: what one commit writes.
 
-use seriatim_engine::entry::ChannelEntry;
+use seriatim_engine::entry::{ChannelEntry, ReadCursor};
 use seriatim_engine::ids::{Epoch, ShardId};
 use seriatim_engine::limits::{BODY_BYTES_MAX, NAME_BYTES_MAX, STORE_BATCH_MAX};
 
@@ -65,6 +65,20 @@ pub(super) fn encode_entries(
 pub(super) fn encode_claim(epoch: Epoch, place: Place, offset: u32) -> Vec<u8> {
     encode(epoch, place, offset, 1, |buffer| {
         record::encode_claim(epoch, buffer);
+    })
+}
+
+/// Encodes read positions as the group at `offset` of `place`.
+pub(super) fn encode_reads(
+    cursors: &[ReadCursor],
+    epoch: Epoch,
+    place: Place,
+    offset: u32,
+) -> Vec<u8> {
+    encode(epoch, place, offset, length_u32(cursors.len()), |buffer| {
+        for cursor in cursors {
+            record::encode_read(cursor, buffer);
+        }
     })
 }
 
@@ -184,6 +198,18 @@ impl Group<'_> {
                 Err(flawed("a claim is not alone in its group"))
             }
         }
+    }
+
+    /// The read positions of the group.
+    pub(super) fn reads(&self) -> Result<Vec<ReadCursor>, Flaw> {
+        let mut rest = self.bytes.get(GROUP_HEADER_BYTES..).unwrap_or_default();
+        let mut cursors = Vec::new();
+        while !rest.is_empty() {
+            let (cursor, length) = record::decode_read(rest)?;
+            cursors.push(cursor);
+            rest = rest.get(length..).unwrap_or_default();
+        }
+        Ok(cursors)
     }
 
     /// The entries of the group in order, each with the byte of the file at which it begins.

@@ -32,6 +32,8 @@
 //! without a gap, and everything else is what a crash left and is removed. There is no manifest
 //! that could disagree with the files.
 //!
+//! How far users have read is kept beside the log, in `shard-0000.reads`: see `read_cursors.rs`.
+//!
 //! # Format of segments, version 1
 //!
 //! All numbers are little endian. Checksums are CRC-32C.
@@ -103,6 +105,7 @@ mod options;
 mod pace;
 mod page;
 mod peek;
+mod read_cursors;
 mod record;
 mod recovery;
 mod replay;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use seriatim_engine::entry::{ChannelEntry, ChannelKind, Content, Entry};
+use seriatim_engine::entry::{ChannelEntry, ChannelKind, Content, Entry, ReadCursor};
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, NameError, Nonce, SeqNo, UserId, WorkspaceId,
 };
@@ -19,6 +19,8 @@ const KIND_CREATED: u8 = 4;
 const KIND_ADDED: u8 = 5;
 const KIND_LEFT: u8 = 6;
 const KIND_REMOVED: u8 = 7;
+/// Only in the file of read positions.
+const KIND_READ: u8 = 8;
 
 const PUBLIC: u8 = 1;
 const PRIVATE: u8 = 2;
@@ -138,6 +140,32 @@ pub(super) fn encode_entry(entry: &ChannelEntry, buffer: &mut Vec<u8>) -> u32 {
 /// Appends the record of a claim to `buffer`.
 pub(super) fn encode_claim(epoch: Epoch, buffer: &mut Vec<u8>) -> u32 {
     encode(KIND_CLAIM, buffer, |buffer| buffer.extend_from_slice(&epoch.0.to_le_bytes()))
+}
+
+/// Appends the record of a read position to `buffer`.
+pub(super) fn encode_read(cursor: &ReadCursor, buffer: &mut Vec<u8>) -> u32 {
+    let ReadCursor { channel, user, seq } = cursor;
+    encode(KIND_READ, buffer, |buffer| {
+        put_name(channel.workspace.as_str(), buffer);
+        put_name(channel.channel.as_str(), buffer);
+        buffer.extend_from_slice(&seq.0.to_le_bytes());
+        put_name(user.as_str(), buffer);
+    })
+}
+
+/// Splits the first record, a read position, off `bytes`. Gives it with its length.
+pub(super) fn decode_read(bytes: &[u8]) -> Result<(ReadCursor, usize), Flaw> {
+    let (kind, content, length) = verify(bytes)?;
+    if kind != KIND_READ {
+        return Err(ANOTHER_RECORD);
+    }
+    let mut reader = Reader::new(content);
+    let workspace = reader.name(WorkspaceId::new)?;
+    let channel = ChannelKey { workspace, channel: reader.name(ChannelId::new)? };
+    let seq = SeqNo(reader.u64().ok_or(TOO_SHORT)?);
+    let user = reader.name(UserId::new)?;
+    reader.end()?;
+    Ok((ReadCursor { channel, user, seq }, length as usize))
 }
 
 /// Bytes of the body, which is what a page counts.

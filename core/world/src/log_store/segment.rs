@@ -34,7 +34,7 @@ fn name_prefix(shard: ShardId) -> String {
     format!("shard-{:04}.log.", shard.0)
 }
 
-fn encode_header(place: Place, length_before: u32) -> Vec<u8> {
+pub(super) fn encode_header(place: Place, length_before: u32) -> Vec<u8> {
     let mut header = Vec::from(MAGIC);
     for number in [FORMAT_VERSION, place.shard.0, place.segment, length_before] {
         header.extend_from_slice(&number.to_le_bytes());

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use seriatim_engine::entry::{Batch, ChannelEntry, Entry};
+use seriatim_engine::entry::{Batch, ChannelEntry, Entry, ReadCursor};
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::STORE_BATCH_MAX;
 use seriatim_engine::time::WallTime;
@@ -15,6 +15,7 @@ use super::group::{Place, encode_claim, encode_entries};
 use super::index::{ChannelNumber, Index, Sealed};
 use super::options::LogStoreOptions;
 use super::peek::put_channel;
+use super::read_cursors::ReadCursors;
 use super::recovery::{RecoveredLog, RecoveryReport, recover};
 use super::run_name::RunName;
 use super::segment::{SEGMENT_HEADER_BYTES, create, failed, file_name};
@@ -28,6 +29,8 @@ pub struct LogStore {
     pub(super) options: LogStoreOptions,
     /// Held for a whole commit, so commits go one after the other.
     writer: tokio::sync::Mutex<Writer>,
+    /// Held for a whole note.
+    reads: tokio::sync::Mutex<ReadCursors>,
     /// Never held across an await: readers don't wait for a commit.
     index: Mutex<Index>,
     /// Runs that can't be merged because a part of them can't be read.
@@ -79,11 +82,13 @@ impl LogStore {
     ) -> Result<(Self, RecoveryReport), StoreError> {
         let RecoveredLog { index, epoch, last, active, report } = recover(&*disk, shard).await?;
         let active = active.map(|file| Active { number: last.0, file, end: last.1 });
+        let reads = ReadCursors::open(Arc::clone(&disk), shard).await?;
         let store = Self {
             disk,
             shard,
             options,
             writer: tokio::sync::Mutex::new(Writer { epoch, active, last, in_doubt: false }),
+            reads: tokio::sync::Mutex::new(reads),
             index: Mutex::new(index),
             damaged: Mutex::default(),
             segment_full: Notify::new(),
@@ -225,7 +230,18 @@ impl LogStore {
         if writer.in_doubt || self.given_up.load(Ordering::Relaxed) {
             return Err(StoreError::Poisoned);
         }
-        self.restore(nonces_since).await
+        let positions = self.reads.lock().await.positions().await?;
+        let read = |((channel, user), seq)| ReadCursor { channel, user, seq };
+        let reads = positions.into_iter().map(read).collect();
+        Ok(Recovered { reads, ..self.restore(nonces_since).await? })
+    }
+
+    async fn note_positions(&self, epoch: Epoch, reads: Vec<ReadCursor>) -> Result<(), StoreError> {
+        let newest = self.writer.lock().await.epoch;
+        if epoch < newest {
+            return Err(StoreError::Fenced { shard: self.shard, ours: epoch, newest });
+        }
+        self.reads.lock().await.note(&reads, epoch).await
     }
 
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
@@ -261,6 +277,16 @@ impl Store for LogStore {
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(self.append_batch(batch))
+    }
+
+    fn note_reads(
+        &self,
+        shard: ShardId,
+        epoch: Epoch,
+        reads: Vec<ReadCursor>,
+    ) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.check_shard(shard);
+        Box::pin(self.note_positions(epoch, reads))
     }
 
     fn history<'a>(

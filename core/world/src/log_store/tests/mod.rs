@@ -4,6 +4,7 @@ mod crash;
 mod durability;
 mod failure;
 mod memory_disk;
+mod read_positions;
 mod reading;
 mod rot;
 mod sample;
