@@ -332,6 +332,7 @@ impl Listener {
             }
             ClientEvent::Ended { .. } => What::ClientDown { client },
             ClientEvent::CaughtUp { .. }
+            | ClientEvent::Read { .. }
             | ClientEvent::Presence { .. }
             | ClientEvent::Typing { .. }
             | ClientEvent::Heartbeat { .. }

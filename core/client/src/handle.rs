@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use seriatim_engine::client::Command;
 use seriatim_engine::frame::PresenceState;
-use seriatim_engine::ids::{ChannelId, Nonce, UserId};
+use seriatim_engine::ids::{ChannelId, Nonce, SeqNo, UserId};
 use seriatim_engine::membership::Change;
 
 /// Commands for one client. Dropping every handle stops the client.
@@ -95,6 +95,15 @@ impl Handle {
     /// [`Refused`]
     pub fn typing(&self, channel: ChannelId) -> Result<(), Refused> {
         self.command(Command::Typing { channel })
+    }
+
+    /// Says that the user has read `channel` up to `seq`. The client repeats it until the server
+    /// has it; then comes [`seriatim_engine::client::ClientEvent::Read`].
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn mark_read(&self, channel: ChannelId, seq: SeqNo) -> Result<(), Refused> {
+        self.command(Command::MarkRead { channel, seq })
     }
 
     fn command(&self, command: Command) -> Result<(), Refused> {

@@ -91,6 +91,11 @@ pub enum ClientFrame {
     Typing {
         channel: ChannelId,
     },
+    /// The user has read the channel up to `seq`.
+    Read {
+        channel: ChannelId,
+        seq: SeqNo,
+    },
 }
 
 /// How a user is. Of several sessions, the greatest counts.
@@ -176,6 +181,11 @@ pub enum ServerFrame {
         channel: ChannelId,
         user: UserId,
     },
+    /// The user has read the channel up to `seq`, on whatever session; it will not be forgotten.
+    Read {
+        channel: ChannelId,
+        seq: SeqNo,
+    },
     /// `message` or `event`.
     #[serde(untagged)]
     Log(LogFrame),
@@ -189,6 +199,9 @@ pub struct ChannelStatus {
     pub head: SeqNo,
     /// The session is sent everything after this position.
     pub after: SeqNo,
+    /// The user has read everything up to here.
+    #[serde(default)]
+    pub read: SeqNo,
     /// The user is a member no longer: the session is sent everything up to here, and `left`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<SeqNo>,

@@ -23,6 +23,7 @@ pub mod nonces;
 pub mod owner;
 pub mod placement;
 pub mod presence;
+pub mod read_cursors;
 pub mod sequencer;
 pub mod session;
 pub mod slots;

@@ -139,6 +139,13 @@ pub const PRESENCE_PARTING_MAX: usize = 4_096;
 /// `typing` frames of one session for one channel are this far apart. Sooner: dropped and counted.
 pub const TYPING_INTERVAL: Duration = Duration::from_secs(3);
 
+/// An owner collects read positions for so long and makes them durable together: of a reader who
+/// scrolls, few are of interest, and a note costs a sync.
+pub const READ_COALESCE: Duration = Duration::from_secs(1);
+
+/// A client says of one channel only so often how far its user has read. It keeps the last position.
+pub const CLIENT_READ_INTERVAL: Duration = Duration::from_secs(1);
+
 /// How long `hello` may wait for the owner's answer before the session is told to come back.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 

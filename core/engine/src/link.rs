@@ -75,6 +75,12 @@ pub enum ToOwner {
         by: UserId,
         change: Change,
     },
+    /// The user has read the channel up to `seq`. Not answered: [`FromOwner::Read`] follows.
+    MarkRead {
+        channel: ChannelKey,
+        user: UserId,
+        seq: SeqNo,
+    },
     /// Entries after `after`. With `reader`, only if they are a member.
     Read {
         ticket: Ticket,
@@ -149,6 +155,12 @@ pub enum FromOwner {
         channel: ChannelId,
         until: SeqNo,
     },
+    /// How far a user who is open at this gateway has read. It is durable.
+    Read {
+        user: UserKey,
+        channel: ChannelId,
+        seq: SeqNo,
+    },
     /// How users are, at most [`crate::limits::PRESENCE_BATCH_MAX`] sessions told.
     Presence {
         told: Vec<Told>,
@@ -174,6 +186,8 @@ pub struct OpenedChannel {
     pub channel: ChannelId,
     /// The position of the user's join.
     pub joined: SeqNo,
+    /// How far the user has read.
+    pub read: SeqNo,
     pub head: SeqNo,
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use seriatim_engine::entry::{Batch, ChannelEntry, Entry};
+use seriatim_engine::entry::{Batch, ChannelEntry, Entry, ReadCursor};
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::{INBOX_MAX, PAGE_BYTES_MAX, STORE_BATCH_MAX};
 use seriatim_engine::link::{LinkId, ToOwner};
@@ -87,20 +87,23 @@ async fn serve(
         roster: state.roster,
     });
     let (read_done, reads) = mpsc::channel(INBOX_MAX);
+    // There is one note at a time.
+    let (noted, notes) = mpsc::channel(1);
     let shell = Shell {
         world,
         metrics,
         shard,
         epoch,
         store,
-        owner: Owner::new(seeds, recovered.nonces),
+        owner: Owner::new(seeds, recovered.nonces).with_reads(recovered.reads),
         links: BTreeMap::new(),
         batch: Vec::new(),
         read_done,
+        noted,
         tasks,
     };
     metrics.owner(shard, |owner| owner.store_open = true);
-    shell.run(inbox, reads).await
+    shell.run(inbox, reads, notes).await
 }
 
 /// Starts the store's work in the background. When it gives the store up, the next append says so.
@@ -126,6 +129,7 @@ struct Shell<'a> {
     /// Waits for the store to be free.
     batch: Vec<ChannelEntry>,
     read_done: mpsc::Sender<ReadDone>,
+    noted: mpsc::Sender<Result<(), StoreError>>,
     tasks: TaskGroup,
 }
 
@@ -134,6 +138,7 @@ impl Shell<'_> {
         mut self,
         inbox: &mut mpsc::Receiver<Arrival>,
         mut reads: mpsc::Receiver<ReadDone>,
+        mut notes: mpsc::Receiver<Result<(), StoreError>>,
     ) -> Result<(), StoreError> {
         let mut arrivals = Vec::new();
         let mut effects = Vec::new();
@@ -160,6 +165,10 @@ impl Shell<'_> {
                     let count = result?;
                     self.measure(count, self.world.clock.mono_now() - began_at);
                     self.handle(Input::Stored { count }, &mut effects);
+                }
+                Some(noted) = notes.recv() => {
+                    noted?;
+                    self.handle(Input::ReadsNoted, &mut effects);
                 }
                 Some((read, entries)) = reads.recv() => {
                     self.handle(Input::Read { read, entries: entries? }, &mut effects);
@@ -235,6 +244,7 @@ impl Shell<'_> {
             Effect::Read { read, channel, after, entries_max } => {
                 self.read(read, channel, after, entries_max);
             }
+            Effect::NoteReads(reads) => self.note_reads(reads),
             Effect::Send { links, frame } => {
                 let frame = link::encode(&frame);
                 for outbox in links.iter().filter_map(|link| self.links.get(link)) {
@@ -242,6 +252,17 @@ impl Shell<'_> {
                 }
             }
         }
+    }
+
+    fn note_reads(&mut self, reads: Vec<ReadCursor>) {
+        let (store, shard, epoch) = (self.store.clone(), self.shard, self.epoch);
+        let done = self.noted.clone();
+        let note = async move {
+            let noted = store.note_reads(shard, epoch, reads).await;
+            // The owner may have stopped meanwhile.
+            drop(done.send(noted).await);
+        };
+        self.tasks.add(self.world.spawn.spawn("owner-note-reads", Box::pin(note)));
     }
 
     fn read(&mut self, read: ReadId, channel: ChannelKey, after: SeqNo, entries_max: usize) {

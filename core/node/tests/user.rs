@@ -74,6 +74,7 @@ impl Seen {
             | ClientEvent::Presence { .. }
             | ClientEvent::Typing { .. }
             | ClientEvent::Heartbeat { .. }
+            | ClientEvent::Read { .. }
             | ClientEvent::HeartbeatAnswered => {}
         }
     }

@@ -13,6 +13,7 @@
 
 mod connecting;
 mod presence;
+mod read_cursors;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -75,6 +76,11 @@ pub enum Command {
     /// The user is writing in the channel.
     Typing {
         channel: ChannelId,
+    },
+    /// The user has read the channel up to `seq`: said until the server has it.
+    MarkRead {
+        channel: ChannelId,
+        seq: SeqNo,
     },
 }
 
@@ -151,6 +157,11 @@ pub enum ClientEvent {
         channel: ChannelId,
         user: UserId,
     },
+    /// How far the user has read, on whatever session: the server has it for good.
+    Read {
+        channel: ChannelId,
+        seq: SeqNo,
+    },
     /// A heartbeat went out on the session. For tracing and for checkers.
     Heartbeat {
         state: PresenceState,
@@ -200,6 +211,7 @@ pub struct Client {
     heard_at: MonoTime,
     said_at: MonoTime,
     presence: presence::Presence,
+    read_cursors: read_cursors::ReadCursors,
 }
 
 #[derive(Debug)]
@@ -239,6 +251,7 @@ impl Client {
             heard_at: now,
             said_at: now,
             presence: presence::Presence::default(),
+            read_cursors: read_cursors::ReadCursors::default(),
             config,
         }
     }
@@ -265,7 +278,8 @@ impl Client {
             }
             Phase::Live { .. } => {
                 let alive = (self.said_at + HEARTBEAT).min(self.heard_at + self.silence_max());
-                let first = self.requests.next_due().into_iter().chain(self.refill_at).min();
+                let due = self.requests.next_due().into_iter();
+                let first = due.chain(self.refill_at).chain(self.next_read()).min();
                 Some(first.map_or(alive, |first| first.min(alive)))
             }
             Phase::Offline | Phase::Ended => None,
@@ -294,6 +308,9 @@ impl Client {
             }
             Command::WatchPresence { users } => return self.watch(now, users, effects),
             Command::Typing { channel } => return self.type_in(now, channel, effects),
+            Command::MarkRead { channel, seq } => {
+                return self.mark_read(now, channel, seq, effects);
+            }
         };
         if self.requests.len() >= CLIENT_OUTSTANDING_MAX {
             let (channel, asked) = request.into_parts();
@@ -376,6 +393,7 @@ impl Client {
             ServerFrame::Typing { channel, user } => {
                 effects.push(Effect::Emit(ClientEvent::Typing { channel, user }));
             }
+            ServerFrame::Read { channel, seq } => self.read_told(channel, seq, effects),
             // This client sends no `ping`: each answers a heartbeat.
             ServerFrame::Pong => effects.push(Effect::Emit(ClientEvent::HeartbeatAnswered)),
         }
@@ -399,6 +417,7 @@ impl Client {
         let gateway = self.gateway;
         effects.push(Effect::Emit(ClientEvent::Opened { session, gateway, channels }));
         self.begin_presence(now, effects);
+        self.begin_reads(now, effects);
         let frames = self.requests.all(now + REPLY_TIMEOUT);
         self.say_all(now, frames, effects);
     }
@@ -418,11 +437,13 @@ impl Client {
             return self.reconnect(now, effects);
         }
         self.channels.remove(&channel);
+        self.forget_read(&channel);
         effects.push(Effect::Emit(ClientEvent::Left { channel, until }));
     }
 
     /// Keeps what a known channel has; a new one starts where the server serves it from.
     fn follow(&mut self, status: &ChannelStatus) {
+        self.read_known(&status.channel, status.read);
         self.channels
             .entry(status.channel.clone())
             .or_insert_with(|| ChannelView::new(status.after));
@@ -527,6 +548,7 @@ impl Client {
                 self.fill(now, &channel, effects);
             }
         }
+        self.say_reads(now, effects);
         if self.said_at + HEARTBEAT <= now {
             self.beat(now, effects);
         }

@@ -8,11 +8,11 @@ use crate::limits::{
     CLIENT_BACKOFF_MAX, CLIENT_BACKOFF_MIN, CLIENT_SILENCE_BACKGROUND_MAX, CLIENT_SILENCE_MAX,
 };
 
-fn at(ms: u64) -> MonoTime {
+pub(super) fn at(ms: u64) -> MonoTime {
     MonoTime(Duration::from_millis(ms))
 }
 
-fn channel() -> ChannelId {
+pub(super) fn channel() -> ChannelId {
     ChannelId::new("general").unwrap()
 }
 
@@ -21,14 +21,20 @@ fn send(nonce: &str) -> Input {
     Input::Command(Command::Send { channel: channel(), nonce, body: "hi".into() })
 }
 
-fn welcome(after: u64) -> ServerFrame {
+pub(super) fn welcome(after: u64) -> ServerFrame {
     let after = SeqNo(after);
     ServerFrame::Welcome {
         session: "s".to_owned(),
         user: UserId::new("ada").unwrap(),
         workspace: WorkspaceId::new("w").unwrap(),
         heartbeat_ms: 15_000,
-        channels: vec![ChannelStatus { channel: channel(), head: after, after, until: None }],
+        channels: vec![ChannelStatus {
+            channel: channel(),
+            head: after,
+            after,
+            read: after,
+            until: None,
+        }],
     }
 }
 
@@ -52,14 +58,14 @@ fn unavailable(reply_to: u64) -> ServerFrame {
 }
 
 impl Client {
-    fn feed(&mut self, now: MonoTime, input: Input) -> Vec<Effect> {
+    pub(super) fn feed(&mut self, now: MonoTime, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
         self.handle(now, input, &mut effects);
         effects
     }
 }
 
-fn new() -> Client {
+pub(super) fn new() -> Client {
     let config = ClientConfig {
         token: "t".to_owned(),
         name: "test".to_owned(),
@@ -71,7 +77,7 @@ fn new() -> Client {
 }
 
 /// A client whose session serves the channel from after 10.
-fn live() -> Client {
+pub(super) fn live() -> Client {
     let mut client = new();
     assert_eq!(client.feed(at(0), Input::Tick), [Effect::Connect { gateway: 1 }]);
     client.feed(at(0), Input::Connected);

@@ -118,6 +118,9 @@ impl Gateway {
             FromOwner::Left { user, channel, until } => {
                 self.end_channel(&user, &channel, until, effects);
             }
+            FromOwner::Read { user, channel, seq } => {
+                self.tell_read(&user, channel, seq, effects);
+            }
             FromOwner::Presence { told } => self.presence_told(told, effects),
             FromOwner::Typing { channel, user } => self.relay_typing(&channel, &user, effects),
             FromOwner::Pong => debug_assert!(self.links_up.contains(&shard)),
@@ -152,7 +155,7 @@ impl Gateway {
             channels: statuses.clone(),
         };
         self.send(connection, &welcome, effects);
-        for ChannelStatus { channel, head, after, until } in statuses {
+        for ChannelStatus { channel, head, after, read: _, until } in statuses {
             let owed = resume.iter().any(|point| point.channel == channel);
             let key = ChannelKey { workspace: user.workspace.clone(), channel };
             self.follow(connection, &key, after, owed, effects);
@@ -182,7 +185,8 @@ impl Gateway {
                 continue;
             }
             let after = joined.before();
-            let status = ChannelStatus { channel: channel.clone(), head, after, until: None };
+            let channel = channel.clone();
+            let status = ChannelStatus { channel, head, after, read: after, until: None };
             self.send(connection, &ServerFrame::Channel(status), effects);
             self.follow(connection, &key, after, false, effects);
         }
@@ -197,8 +201,11 @@ impl Gateway {
         ended: Vec<EndedChannel>,
         effects: &mut Vec<Effect>,
     ) {
-        for OpenedChannel { channel, joined, head } in channels {
+        for OpenedChannel { channel, joined, read, head } in channels {
             self.add_channel(user, &channel, joined, head, effects);
+            if read >= joined {
+                self.tell_read(user, channel, read, effects);
+            }
         }
         for EndedChannel { channel, until } in ended {
             self.end_channel(user, &channel, until, effects);
@@ -352,19 +359,20 @@ fn starting_points(
     ended: &[EndedChannel],
     resume: &[Resume],
 ) -> Result<Vec<ChannelStatus>, String> {
-    let member = opened.iter().map(|OpenedChannel { channel, joined: _, head }| {
+    let member = opened.iter().map(|OpenedChannel { channel, joined: _, read, head }| {
         let point = resume.iter().find(|point| point.channel == *channel);
         let after = point.map_or(*head, |point| point.after);
-        ChannelStatus { channel: channel.clone(), head: *head, after, until: None }
+        ChannelStatus { channel: channel.clone(), head: *head, after, read: *read, until: None }
     });
     let former = ended.iter().filter_map(|EndedChannel { channel, until }| {
         let after = resume.iter().find(|point| point.channel == *channel)?.after;
         // Its newest entry is no business of theirs.
-        Some(ChannelStatus { channel: channel.clone(), head: *until, after, until: Some(*until) })
+        let (channel, head, until) = (channel.clone(), *until, Some(*until));
+        Some(ChannelStatus { channel, head, after, read: head, until })
     });
     let statuses: Vec<ChannelStatus> = member.chain(former).collect();
     match statuses.iter().find(|status| status.after > status.head) {
-        Some(ChannelStatus { channel, head, after, until: _ }) => Err(format!(
+        Some(ChannelStatus { channel, head, after, .. }) => Err(format!(
             "resume after {after} in channel {channel}, whose head is {head}: the position \
              belongs to another log; connect without it"
         )),

@@ -21,6 +21,7 @@ mod delivery;
 mod links;
 mod presence;
 mod rate;
+mod read_cursors;
 mod sessions;
 #[cfg(test)]
 mod tests;

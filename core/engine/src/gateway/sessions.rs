@@ -96,6 +96,9 @@ impl Gateway {
             (Ok(ClientFrame::PresenceSubscribe { id, users }), Some(user)) => {
                 self.presence_subscribe(connection, &user, (id, users), effects);
             }
+            (Ok(ClientFrame::Read { channel, seq }), Some(user)) => {
+                self.mark_read(connection, &user, channel, seq, effects);
+            }
             (Ok(ClientFrame::Typing { channel }), Some(user)) => {
                 self.typing(now, connection, &user, channel, effects);
             }
@@ -388,6 +391,7 @@ fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, ChannelId, Ask), F
         | ClientFrame::Ping
         | ClientFrame::Heartbeat { .. }
         | ClientFrame::PresenceSubscribe { .. }
+        | ClientFrame::Read { .. }
         | ClientFrame::Typing { .. } => unreachable!("no request, or handled by the caller"),
     };
     let key = key(&channel);

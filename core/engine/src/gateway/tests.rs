@@ -3,6 +3,7 @@
 
 mod membership;
 mod presence;
+mod reads;
 
 use std::time::Duration;
 
@@ -83,8 +84,12 @@ impl Gateway {
     fn enter(&mut self, connection: ConnectionId, resume: Option<u64>, head: u64) -> Vec<Effect> {
         self.feed(Input::Connected { connection });
         let asked = self.feed(Input::Text { connection, text: hello("ada", resume) });
-        let channels =
-            vec![OpenedChannel { channel: general().channel, joined: SeqNo(1), head: SeqNo(head) }];
+        let channels = vec![OpenedChannel {
+            channel: general().channel,
+            joined: SeqNo(1),
+            read: SeqNo(0),
+            head: SeqNo(head),
+        }];
         let ticket = open_ticket(&asked).expect("hello asks the owner");
         self.feed(Input::Link {
             shard: SHARD,
@@ -177,7 +182,10 @@ fn a_fresh_session_starts_at_the_head() {
         panic!("no welcome");
     };
     let channel = general().channel;
-    assert_eq!(channels, [ChannelStatus { channel, head: SeqNo(5), after: SeqNo(5), until: None }]);
+    assert_eq!(
+        channels,
+        [ChannelStatus { channel, head: SeqNo(5), after: SeqNo(5), read: SeqNo(0), until: None }]
+    );
     assert_eq!(read(&effects), None);
     assert_eq!(seqs(&gateway.feed(publish(entries([6, 7]))), ADA), [6, 7]);
 }
@@ -315,8 +323,13 @@ fn a_join_during_the_session_brings_the_channel_from_the_join_on() {
     gateway.feed(Input::Link { shard: SHARD, frame: opened });
     let joined = FromOwner::Joined { user: user("ada"), channel: general().channel, seq: SeqNo(4) };
     let effects = gateway.feed(Input::Link { shard: SHARD, frame: joined });
-    let status =
-        ChannelStatus { channel: general().channel, head: SeqNo(4), after: SeqNo(3), until: None };
+    let status = ChannelStatus {
+        channel: general().channel,
+        head: SeqNo(4),
+        after: SeqNo(3),
+        read: SeqNo(3),
+        until: None,
+    };
     assert_eq!(frames(&effects, ADA), [ServerFrame::Channel(status)]);
     let (ticket, after) = read(&effects).unwrap();
     assert_eq!(after, 3);

@@ -15,11 +15,12 @@
 mod changes;
 mod counts;
 mod presence;
+mod read_cursors;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::entry::{ChannelEntry, Content, Entry};
+use crate::entry::{ChannelEntry, Content, Entry, ReadCursor};
 use crate::fanout::Interest;
 use crate::frame::RejectCode;
 use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
@@ -30,6 +31,7 @@ use crate::link::{EndedChannel, FromOwner, LinkId, OpenedChannel, Ticket, ToOwne
 use crate::membership::{Membership, Origin, Roster, Standing};
 use crate::nonces::{NonceKey, Nonces};
 use crate::presence::{self as users, Presence};
+use crate::read_cursors::ReadCursors;
 use crate::sequencer::{Busy, Sequencer};
 use crate::time::{MonoTime, WallTime};
 
@@ -56,6 +58,8 @@ pub enum Input {
         read: ReadId,
         entries: Vec<Entry>,
     },
+    /// The store holds the positions of [`Effect::NoteReads`].
+    ReadsNoted,
     /// [`Owner::next_deadline`] has passed.
     Tick,
 }
@@ -67,6 +71,8 @@ pub enum Effect {
     Append(ChannelEntry),
     /// Read up to `entries_max` entries after `after`, then feed [`Input::Read`].
     Read { read: ReadId, channel: ChannelKey, after: SeqNo, entries_max: usize },
+    /// Make it durable how far users have read, then feed [`Input::ReadsNoted`]. One at a time.
+    NoteReads(Vec<ReadCursor>),
     /// Send the same frame on each of the links.
     Send { links: Vec<LinkId>, frame: FromOwner },
 }
@@ -99,6 +105,7 @@ pub struct Owner {
     last_read: u64,
     counts: OwnerCounts,
     presence: Presence,
+    read_cursors: ReadCursors,
 }
 
 #[derive(Debug)]
@@ -165,7 +172,11 @@ impl Owner {
             Input::Frame { link, frame } => self.frame(now, wall, link, frame, effects),
             Input::Stored { count } => self.stored(now, count, effects),
             Input::Read { read, entries } => self.read_done(read, entries, effects),
-            Input::Tick => self.presence(now, users::Input::Tick, effects),
+            Input::ReadsNoted => self.reads_noted(now, effects),
+            Input::Tick => {
+                self.presence(now, users::Input::Tick, effects);
+                self.note_reads(now, effects);
+            }
         }
         self.counts.channels = self.channels.len();
     }
@@ -219,6 +230,9 @@ impl Owner {
             ToOwner::Watch { connection, watcher: user, users: watched } => {
                 let watcher = users::Watcher { link, connection };
                 self.presence(now, users::Input::Watch { watcher, user, watched }, effects);
+            }
+            ToOwner::MarkRead { channel, user, seq } => {
+                self.mark_read(now, link, ReadCursor { channel, user, seq }, effects);
             }
             ToOwner::Typing { channel, user } => self.typing(channel, user, effects),
             ToOwner::Ping => reply(link, FromOwner::Pong, effects),
@@ -349,7 +363,8 @@ impl Owner {
             .map(|(channel, joined)| {
                 let key =
                     ChannelKey { workspace: user.workspace.clone(), channel: channel.clone() };
-                OpenedChannel { channel: channel.clone(), joined, head: self.head(&key) }
+                let read = self.read_upto(&key, &user.user, joined);
+                OpenedChannel { channel: channel.clone(), joined, read, head: self.head(&key) }
             })
             .collect()
     }

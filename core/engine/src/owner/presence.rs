@@ -17,7 +17,7 @@ type ByUser = BTreeMap<(UserKey, PresenceState), Vec<ConnectionId>>;
 impl Owner {
     /// When to feed [`super::Input::Tick`], if nothing else happens before.
     pub fn next_deadline(&self) -> Option<MonoTime> {
-        self.presence.next_deadline()
+        self.presence.next_deadline().into_iter().chain(self.read_cursors.next_deadline()).min()
     }
 
     pub(super) fn presence(&mut self, now: MonoTime, input: Input, effects: &mut Vec<Effect>) {

@@ -73,7 +73,7 @@ fn appended(effects: &[Effect]) -> Vec<u64> {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Append(entry) => Some(entry.entry.seq.0),
-            Effect::Read { .. } | Effect::Send { .. } => None,
+            Effect::Read { .. } | Effect::NoteReads(_) | Effect::Send { .. } => None,
         })
         .collect()
 }
@@ -175,7 +175,9 @@ fn gateways_that_have_a_user_open_hear_of_their_joins() {
         Effect::Send { links, frame: FromOwner::Joined { seq, .. } } => {
             links.as_slice() == [LinkId(2)] && *seq == SeqNo(2)
         }
-        Effect::Append(_) | Effect::Read { .. } | Effect::Send { .. } => false,
+        Effect::Append(_) | Effect::Read { .. } | Effect::NoteReads(_) | Effect::Send { .. } => {
+            false
+        }
     });
     assert!(heard, "{effects:?}");
 }
@@ -243,3 +245,4 @@ fn a_gateway_is_told_of_a_user_once_for_all_its_sessions() {
 }
 
 mod changes;
+mod reads;

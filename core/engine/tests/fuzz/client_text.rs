@@ -88,7 +88,7 @@ const STRANGE: [&str; 16] = [
     "\"unclosed",
 ];
 
-const TYPES: [&str; 14] = [
+const TYPES: [&str; 15] = [
     "hello",
     "send",
     "join",
@@ -102,6 +102,7 @@ const TYPES: [&str; 14] = [
     "heartbeat",
     "presence_subscribe",
     "typing",
+    "read",
     "",
 ];
 
@@ -157,7 +158,7 @@ pub(crate) fn hello(random: &mut Random, tokens: &Tokens) -> String {
 fn good(random: &mut Random, tokens: &Tokens) -> String {
     let id = position(random);
     let channel = channel(random);
-    match random.below(25) {
+    match random.below(26) {
         0 if random.one_in(12) => hello(random, tokens),
         0..8 => {
             let body = match random.below(40) {
@@ -194,6 +195,10 @@ fn good(random: &mut Random, tokens: &Tokens) -> String {
             format!(r#"{{"type":"presence_subscribe","id":{id},"users":[{users}]}}"#)
         }
         24 => format!(r#"{{"type":"typing","channel":"{channel}"}}"#),
+        25 => {
+            let seq = random.pick(&NUMBERS);
+            format!(r#"{{"type":"read","channel":"{channel}","seq":{seq}}}"#)
+        }
         _ => r#"{"type":"ping"}"#.to_owned(),
     }
 }

@@ -390,7 +390,7 @@ impl Deployment {
                 let told = client.watched.get_mut(user).expect("only who was asked about is told");
                 assert_ne!(told.replace(*state), Some(*state), "told the same twice");
             }
-            ServerFrame::Typing { channel, .. } => {
+            ServerFrame::Typing { channel, .. } | ServerFrame::Read { channel, .. } => {
                 counts.typings += 1;
                 assert!(client.sent_upto.contains_key(channel), "only channels it was told of");
             }

@@ -52,6 +52,7 @@ pub(crate) fn ticket(frame: &ToOwner) -> Option<Ticket> {
         | ToOwner::Beats { .. }
         | ToOwner::Watch { .. }
         | ToOwner::Typing { .. }
+        | ToOwner::MarkRead { .. }
         | ToOwner::Ping => None,
     }
 }
@@ -68,6 +69,7 @@ pub(crate) fn answered(frame: &FromOwner) -> Option<Ticket> {
         | FromOwner::Joined { .. }
         | FromOwner::Left { .. }
         | FromOwner::Presence { .. }
+        | FromOwner::Read { .. }
         | FromOwner::Typing { .. }
         | FromOwner::Pong => None,
     }
@@ -125,6 +127,7 @@ impl Owners {
                     channels.push(OpenedChannel {
                         channel: key.channel,
                         joined,
+                        read: SeqNo(random.below(4) as u64),
                         head: SeqNo(head),
                     });
                 }
@@ -158,6 +161,10 @@ impl Owners {
             }
             ToOwner::Typing { channel, user } => {
                 vec![FromOwner::Typing { channel: channel.clone(), user: user.clone() }]
+            }
+            ToOwner::MarkRead { channel, user, seq } => {
+                let user = UserKey { workspace: channel.workspace.clone(), user: user.clone() };
+                vec![FromOwner::Read { user, channel: channel.channel.clone(), seq: *seq }]
             }
             ToOwner::Close { .. } | ToOwner::Unsubscribe { .. } | ToOwner::Beats { .. } => {
                 Vec::new()
