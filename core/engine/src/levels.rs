@@ -70,6 +70,8 @@ limits! {
     LinkFrameBytes LINK_FRAME_BYTES_MAX,
     LinkQueueBytes LINK_QUEUE_BYTES_MAX,
     LinkTime LINK_TIMEOUT,
+    PollIdleTime POLL_IDLE_TIMEOUT,
+    PollSessions POLL_SESSIONS_MAX,
     ResumeChannels RESUME_CHANNELS_MAX,
     SessionIdleTime SESSION_IDLE_TIMEOUT,
     SessionPages SESSION_PAGES_MAX,

@@ -22,6 +22,7 @@ pub mod membership;
 pub mod nonces;
 pub mod owner;
 pub mod placement;
+pub mod polling;
 pub mod presence;
 pub mod read_cursors;
 pub mod sequencer;

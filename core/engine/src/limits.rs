@@ -47,6 +47,23 @@ pub const HTTP_BODY_BYTES_MAX: usize = CLIENT_FRAME_BYTES_MAX;
 /// Then it is closed.
 pub const HTTP_IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Sessions of one gateway whose clients poll. At most one poll of each waits, so that the other half
+/// of the plain connections is left for what doesn't. More: answered with 503 and a time to come
+/// back.
+pub const POLL_SESSIONS_MAX: usize = HTTP_CONNECTIONS_MAX / 2;
+
+/// A poll waits no longer: proxies give up on answers that take 30 s. Then it is answered without
+/// frames.
+pub const POLL_WAIT_MAX: Duration = Duration::from_secs(25);
+
+/// The frames of one answer to a poll, and those that are collected for the next: as many bytes each,
+/// and at most one read more. Then the session's queue fills, as of any session that reads slowly.
+pub const POLL_BATCH_BYTES_MAX: usize = SESSION_QUEUE_BYTES_MAX;
+
+/// A session whose client does not poll for so long is ended, as if its socket had been closed. Above
+/// the timers of a hidden browser tab, which fire once a minute.
+pub const POLL_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
 /// How long the peer may take to read an answer. Then the connection is closed.
 pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -241,6 +258,7 @@ pub const CLIENT_OUTSTANDING_MAX: usize = 1_024;
 /// Messages that a client holds back behind a gap, per channel. More: it reconnects and resumes.
 pub const CLIENT_REORDER_MAX: usize = 1_024;
 
+const _: () = assert!(POLL_WAIT_MAX.as_millis() < POLL_IDLE_TIMEOUT.as_millis());
 const _: () = assert!(SESSION_QUEUE_BYTES_LOW < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PAGE_BYTES_MAX);

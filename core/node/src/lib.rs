@@ -14,6 +14,7 @@ mod metrics;
 mod numbers;
 mod outbox;
 mod page;
+mod polling;
 mod pump;
 mod socket;
 mod start;

@@ -9,8 +9,10 @@ use crate::third_party_clients::variable;
 /// Prepares a folder with the client as the page has it, changed by `change`, and `script`.
 fn folder(directory: &Path, script: &str, change: impl Fn(String) -> String) -> PathBuf {
     let package: PathBuf = env!("CARGO_MANIFEST_DIR").into();
-    let client = std::fs::read_to_string(package.join("src/page/client.js")).unwrap();
-    std::fs::write(directory.join("client.js"), change(client)).unwrap();
+    for name in ["client.js", "transport.js"] {
+        let file = std::fs::read_to_string(package.join("src/page").join(name)).unwrap();
+        std::fs::write(directory.join(name), change(file)).unwrap();
+    }
     std::fs::write(directory.join("package.json"), r#"{"type":"module"}"#).unwrap();
     let path = directory.join(script);
     std::fs::copy(package.join("tests/page").join(script), &path).unwrap();
@@ -38,34 +40,37 @@ fn page_client_keeps_its_promises_alone() {
 }
 
 /// Runs the script against a server of its own.
-fn over_a_lossy_network(change: impl Fn(String) -> String) -> Output {
+fn over_a_lossy_network(transport: &str, change: impl Fn(String) -> String) -> Output {
     // The script finds its WebSocket through it.
     variable("SERIATIM_TEST_NODE_MODULES");
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let server = Server::serve(&data);
     let script = folder(directory.path(), "client_lossy.mjs", change);
-    let url = format!("ws://{}/v1/ws", server.address);
     let token = Server::token(&data, "ada");
-    node(&[script.to_str().unwrap(), &url, &token, "general"])
+    node(&[script.to_str().unwrap(), &server.address, &token, "general", transport])
 }
 
 #[test]
 fn page_client_loses_and_repeats_nothing_over_a_lossy_network() {
-    let output = over_a_lossy_network(|client| client);
-    assert!(output.status.success(), "{}", said(&output));
-    println!("{}", said(&output));
+    for transport in ["websocket", "polling"] {
+        let output = over_a_lossy_network(transport, |file| file);
+        assert!(output.status.success(), "{transport}: {}", said(&output));
+        println!("{transport}: {}", said(&output));
+    }
 }
 
 /// The same check, of a client that is wrong in one place: it gives each attempt a nonce of its own.
 #[test]
 fn page_client_with_a_new_nonce_for_each_attempt_is_caught() {
-    let output = over_a_lossy_network(|client| {
-        let sound = "this.#say({ id, ...request.frame });";
-        let broken = "this.#say({ id, ...request.frame, nonce: `n-${Date.now()}-${id}` });";
-        assert_eq!(client.matches(sound).count(), 1, "the place to break has moved");
-        client.replace(sound, broken)
+    let sound = "this.#say({ id, ...request.frame });";
+    let broken = "this.#say({ id, ...request.frame, nonce: `n-${Date.now()}-${id}` });";
+    let places = std::cell::Cell::new(0);
+    let output = over_a_lossy_network("websocket", |file| {
+        places.set(places.get() + file.matches(sound).count());
+        file.replace(sound, broken)
     });
+    assert_eq!(places.get(), 1, "the place to break has moved");
     assert!(!output.status.success(), "two messages from one went unnoticed");
     assert!(said(&output).contains("a message is in the log twice"), "{}", said(&output));
 }

@@ -28,6 +28,14 @@ async fn python_websockets_resumes_with_exactly_what_it_missed() {
     is_killed_and_resumes("py", &[python, script]).await;
 }
 
+/// Nothing but Python's own HTTP client, and long polling.
+#[tokio::test]
+async fn python_http_resumes_with_exactly_what_it_missed() {
+    let python = variable("SERIATIM_TEST_PYTHON");
+    let script = script("python_poll_client.py");
+    is_killed_and_resumes("poll", &[python, script]).await;
+}
+
 #[tokio::test]
 async fn node_ws_resumes_with_exactly_what_it_missed() {
     // The script finds its library through it.

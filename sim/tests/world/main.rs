@@ -6,6 +6,8 @@ mod disks;
 mod lab;
 mod paths;
 #[cfg(test)]
+mod polling;
+#[cfg(test)]
 mod runs;
 #[cfg(test)]
 mod slow_peers;

@@ -13,15 +13,18 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::lab::{Lab, Notes, note_stream, plain, wait_until, write_at_times};
 
+/// What tokens are signed with.
+pub(crate) const SECRET: [u8; 32] = [7; 32];
+
 /// A node with every role, listening on `server:80`.
-async fn serve(world: World, _: Notes) {
+pub(crate) async fn serve(world: World, _: Notes) {
     let shard = ShardId(0);
     let config = NodeConfig {
         node: NodeId::new("all").unwrap(),
         gateway: Some(GatewayRole {
             listen: "0.0.0.0:80".to_owned(),
             owners: vec![OwnerConfig { shard, link: LinkAddress::Local }],
-            token_key: TokenKey::new(&[7; 32]).unwrap(),
+            token_key: TokenKey::new(&SECRET).unwrap(),
             rates: RateLimits::default(),
             origins: AllowedOrigins::default(),
         }),

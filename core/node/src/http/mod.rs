@@ -9,6 +9,7 @@ mod exchange;
 mod handshake;
 mod head;
 mod health;
+mod poll;
 mod router;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use seriatim_world::{Listener, World, clock};
 use crate::gateway::Arrival;
 use crate::metrics::Metrics;
 use crate::numbers::Numbers;
+use crate::polling::Polling;
 
 /// Out of file descriptors, for one: give others time to close some.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
@@ -38,6 +40,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     pub(crate) numbers: Arc<Numbers>,
     pub(crate) origins: AllowedOrigins,
+    pub(crate) polling: Polling,
     /// One permit for each connection that may carry plain requests.
     exchanges: Arc<Semaphore>,
 }
@@ -51,7 +54,8 @@ impl Context {
         origins: AllowedOrigins,
     ) -> Self {
         let exchanges = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
-        Self { world, inbox, metrics, numbers, origins, exchanges }
+        let polling = Polling::new(world.clone(), inbox.clone(), metrics.clone(), numbers.clone());
+        Self { world, inbox, metrics, numbers, origins, polling, exchanges }
     }
 
     /// Counts a request that was not read because a limit was hit.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use seriatim_engine::handshake::{Request, Response};
 
-use super::{Context, health};
+use super::{Context, health, poll};
 use crate::page;
 
 /// Answers one request.
@@ -13,8 +13,7 @@ pub(super) async fn answer(context: &Context, request: &Request, body: Bytes) ->
 }
 
 /// `Err` is a refusal, with its remedy.
-#[expect(clippy::unused_async, reason = "routes that wait belong here too")]
-async fn route(context: &Context, request: &Request, _: Bytes) -> Result<Response, Response> {
+async fn route(context: &Context, request: &Request, body: Bytes) -> Result<Response, Response> {
     match request.path.as_str() {
         "/healthz" => {
             only(request, "GET")?;
@@ -28,11 +27,13 @@ async fn route(context: &Context, request: &Request, _: Bytes) -> Result<Respons
             only(request, "GET")?;
             Ok(health::metrics(context))
         }
+        "/v1/poll" => {
+            only(request, "POST")?;
+            poll::answer(context, request, &body).await
+        }
         path => match page::answer(path) {
             Some(file) => only(request, "GET").map(|()| file),
-            None => {
-                Err(Response::text(404, "nothing here; clients connect to /v1/ws by WebSocket"))
-            }
+            None => Err(Response::text(404, "nothing here; clients connect to /v1/ws or /v1/poll")),
         },
     }
 }

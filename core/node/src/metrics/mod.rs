@@ -18,7 +18,7 @@ use seriatim_engine::histogram::{Durations, Sizes};
 use seriatim_engine::ids::ShardId;
 use seriatim_engine::levels::{Hits, Level, Limit};
 use seriatim_engine::limits::{
-    HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX, LINK_QUEUE_BYTES_MAX, STORE_BATCH_MAX,
+    HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX, LINK_QUEUE_BYTES_MAX, POLL_SESSIONS_MAX, STORE_BATCH_MAX,
 };
 use seriatim_engine::owner::OwnerCounts;
 
@@ -40,6 +40,8 @@ struct Shared {
 pub(crate) struct Gauges {
     pub(crate) handshakes: SharedLevel,
     pub(crate) exchanges: SharedLevel,
+    /// Sessions whose clients poll.
+    pub(crate) poll_sessions: SharedLevel,
     pub(crate) handshakes_done: Count,
     pub(crate) origins_refused: Count,
     pub(crate) plain_requests: Count,
@@ -52,12 +54,19 @@ impl Default for Gauges {
         Self {
             handshakes: SharedLevel::new("handshakes", HANDSHAKES_MAX),
             exchanges: SharedLevel::new("plain_connections", HTTP_CONNECTIONS_MAX),
+            poll_sessions: SharedLevel::new("poll_sessions", POLL_SESSIONS_MAX),
             handshakes_done: Count::default(),
             origins_refused: Count::default(),
             plain_requests: Count::default(),
             // The frame that fills a queue beyond its limit closes the link and empties it.
             link_queue_bytes: SharedLevel::new("link_queue_bytes", LINK_QUEUE_BYTES_MAX),
         }
+    }
+}
+
+impl Gauges {
+    fn levels(&self) -> [&SharedLevel; 4] {
+        [&self.handshakes, &self.exchanges, &self.poll_sessions, &self.link_queue_bytes]
     }
 }
 
@@ -167,10 +176,7 @@ impl Metrics {
     /// How full everything bounded is and has been.
     pub fn levels(&self) -> Vec<Level> {
         let gauges = &self.0.gauges;
-        let mut levels: Vec<Level> =
-            [&gauges.handshakes, &gauges.exchanges, &gauges.link_queue_bytes]
-                .map(SharedLevel::level)
-                .into();
+        let mut levels: Vec<Level> = gauges.levels().map(SharedLevel::level).into();
         let board = self.board();
         levels.extend(board.gateway.iter().flat_map(|counts| counts.levels()));
         for owner in board.owners.values() {

@@ -139,7 +139,7 @@ const LEVEL_NUMBERS: [LevelNumber; 3] = [
 ];
 
 fn levels(text: &mut Text, gauges: &Gauges, board: &Board) {
-    let shared = [&gauges.handshakes, &gauges.exchanges, &gauges.link_queue_bytes];
+    let shared = gauges.levels();
     let node = shared.map(super::SharedLevel::level);
     let gateway = board.gateway.iter().flat_map(|counts| counts.levels());
     let mut all: Vec<(Option<ShardId>, Level)> =

@@ -4,7 +4,7 @@ import { Client, Rejected } from "./client.js";
 import { Log, avatar, clock, make } from "./log.js";
 import { Activity, People, STATES, describeWriting } from "./people.js";
 import { Room, describeCatchUp } from "./room.js";
-import { openWebSocket } from "./transport.js";
+import { Opener } from "./transport.js";
 
 const PAGE = 100; // entries of history that are read at once
 const BODY_BYTES_MAX = 16_384;
@@ -45,11 +45,13 @@ function showSignIn(problem = "") {
 function start(token) {
   $("sign-in").hidden = true;
   $("app").hidden = false;
-  const url = new URL("v1/ws", location.href);
-  url.protocol = url.protocol.replace("http", "ws");
+  const at = (path) => new URL(path, location.href);
+  const socket = at("v1/ws");
+  socket.protocol = socket.protocol.replace("http", "ws");
+  const opener = new Opener({ socket, poll: at("v1/poll"), health: at("healthz") });
   client = new Client({
     open(handlers) {
-      const transport = openWebSocket(url, handlers);
+      const transport = opener.open(handlers);
       $("transport").textContent = transport.name;
       return transport;
     },

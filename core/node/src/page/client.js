@@ -84,10 +84,7 @@ export class Client {
   #attempts = new Map(); // this connection's ids, with the request of each
   #lastId = 0;
 
-  /**
-   * `open(handlers)` starts a connection and returns `{ name, say(text), close() }`; it calls
-   * `handlers.opened()`, `.text(text)` and `.closed(why)`, and nothing after `close()`.
-   */
+  /** `open(handlers)` starts a connection and returns its transport (see transport.js). */
   constructor({ open, token, name, tell, now = () => performance.now(), random = Math.random }) {
     this.#open = open;
     this.#token = token;

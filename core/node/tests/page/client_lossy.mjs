@@ -9,18 +9,19 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { Client } from "./client.js";
+import { openPolling } from "./transport.js";
 
 const require = createRequire(join(process.env.SERIATIM_TEST_NODE_MODULES, "client.js"));
 const WebSocket = require("ws");
 
-const [url, token, channel] = process.argv.slice(2);
+const [address, token, channel, transport] = process.argv.slice(2);
 const MESSAGES = 40;
 const SPEED = 20; // half a second without a reply is ten for the client
-const lost = { replies: 0, entries: 0, connections: 0 };
+const lost = { replies: 0, entries: 0, connections: 0, polls: 0, answers: 0 };
 
 let told = [];
 let losing = true;
-const heard = { frames: 0, replies: 0, entries: 0 };
+const heard = { frames: 0, replies: 0, entries: 0, requests: 0 };
 
 /** Whether this frame is lost on its way to the client. */
 function isLost(frame) {
@@ -36,15 +37,46 @@ function isLost(frame) {
   return false;
 }
 
-function open(handlers) {
-  const socket = new WebSocket(url, ["seriatim.v1"]);
+/** Whether the connection breaks behind this frame. */
+function breaks() {
+  if (!losing || ++heard.frames % 30 !== 0) return false;
+  lost.connections += 1;
+  return true;
+}
+
+/** `fetch` over a network that loses requests, and answers after the server has given them. */
+async function lossyFetch(...given) {
+  const number = losing ? ++heard.requests : 1;
+  if (number % 23 === 0) {
+    lost.polls += 1;
+    throw new Error("the request was lost");
+  }
+  const answer = await fetch(...given);
+  if (number % 7 === 0) {
+    lost.answers += 1;
+    throw new Error("the answer was lost");
+  }
+  return answer;
+}
+
+function openLossyPolling(handlers) {
+  const polling = openPolling(`http://${address}/v1/poll`, { ...handlers, text }, lossyFetch);
+  function text(data) {
+    if (!isLost(JSON.parse(data))) handlers.text(data);
+    if (breaks()) {
+      polling.close();
+      handlers.closed("cut");
+    }
+  }
+  return polling;
+}
+
+function openLossyWebSocket(handlers) {
+  const socket = new WebSocket(`ws://${address}/v1/ws`, ["seriatim.v1"]);
   socket.on("open", handlers.opened);
   socket.on("message", (data) => {
     if (!isLost(JSON.parse(data))) handlers.text(String(data));
-    if (losing && ++heard.frames % 30 === 0) {
-      lost.connections += 1;
-      socket.terminate();
-    }
+    if (breaks()) socket.terminate();
   });
   socket.on("close", () => handlers.closed("closed"));
   socket.on("error", () => {});
@@ -53,7 +85,7 @@ function open(handlers) {
 
 const started = performance.now();
 const client = new Client({
-  open,
+  open: transport === "polling" ? openLossyPolling : openLossyWebSocket,
   token,
   name: "lossy",
   tell: (event) => event.type === "entry" && told.push(event.entry),
@@ -93,5 +125,6 @@ accepted.forEach(({ seq }, number) => {
 // The first it was told may be its join, or what followed if that came with `welcome`.
 assert.deepEqual(told, log.slice(told[0].seq - 1), "told with a gap, a repeat, or out of order");
 assert.ok(lost.replies > 3 && lost.entries > 3 && lost.connections > 0, "next to nothing was lost");
+if (transport === "polling") assert.ok(lost.answers > 3 && lost.polls > 0, "no poll was lost");
 assert.ok(client.counts.duplicates >= 1, "no repeat was recognised");
 assert.ok(client.counts.fills >= 1, "no gap was filled");
