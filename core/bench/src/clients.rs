@@ -39,7 +39,7 @@ pub struct Clients {
 }
 
 /// What some rounds came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     /// Messages that clients received.
     pub deliveries: u64,
@@ -47,6 +47,8 @@ pub struct Done {
     /// From the sender's `send` to a member's read: the middle one, and the 99th of 100.
     pub latency_us_p50: u64,
     pub latency_us_p99: u64,
+    /// The 99th of 100 of each round.
+    pub round_us_p99: Vec<u64>,
 }
 
 impl Clients {
@@ -112,8 +114,9 @@ impl Clients {
     pub fn end_rounds(&mut self) -> anyhow::Result<Done> {
         let answer = self.process.line()?;
         match *numbers(&answer)? {
-            [deliveries, nanos, latency_us_p50, latency_us_p99] => {
-                Ok(Done { deliveries, nanos, latency_us_p50, latency_us_p99 })
+            [deliveries, nanos, latency_us_p50, latency_us_p99, ref rounds @ ..] => {
+                let round_us_p99 = rounds.to_vec();
+                Ok(Done { deliveries, nanos, latency_us_p50, latency_us_p99, round_us_p99 })
             }
             _ => bail!("a process of the bench said {answer:?}"),
         }
@@ -228,7 +231,7 @@ struct Client {
 #[derive(Debug, Default)]
 struct Heard {
     messages: u64,
-    /// Of the messages since the list was emptied.
+    /// Of the messages of this round.
     latencies_us: Vec<u32>,
     replies: u64,
     pongs: u64,
@@ -316,8 +319,9 @@ impl Load {
     fn rounds(&mut self, rounds: usize, frames: u8, bytes: usize) -> anyhow::Result<String> {
         let started = now_ns();
         let before = self.heard.messages;
-        self.heard.latencies_us.clear();
+        let (mut all, mut round_p99) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
+            self.heard.latencies_us.clear();
             let mut replies = self.heard.replies;
             for client in self.clients.iter().filter(|client| client.publishes) {
                 send_all(&client.socket, &client.publication(frames, bytes, &mut self.sent)?)?;
@@ -325,19 +329,18 @@ impl Load {
             }
             let due = self.heard.messages + self.clients.len() as u64 * u64::from(frames);
             self.read_until(|heard| heard.messages >= due && heard.replies >= replies)?;
+            self.heard.latencies_us.sort_unstable();
+            round_p99.push(percentile(&self.heard.latencies_us, 99).to_string());
+            all.extend_from_slice(&self.heard.latencies_us);
         }
-        let latencies = &mut self.heard.latencies_us;
-        latencies.sort_unstable();
-        let percentile = |percent: usize| {
-            let index = (latencies.len() * percent / 100).min(latencies.len().saturating_sub(1));
-            latencies.get(index).copied().unwrap_or(0)
-        };
+        let nanos = now_ns() - started;
+        all.sort_unstable();
         Ok(format!(
-            "done {} {} {} {}",
+            "done {} {nanos} {} {} {}",
             self.heard.messages - before,
-            now_ns() - started,
-            percentile(50),
-            percentile(99)
+            percentile(&all, 50),
+            percentile(&all, 99),
+            round_p99.join(" ")
         ))
     }
 
@@ -384,6 +387,12 @@ impl Load {
         }
         Ok(())
     }
+}
+
+/// Of latencies in their order; 0 of none.
+fn percentile(latencies: &[u32], percent: usize) -> u32 {
+    let index = (latencies.len() * percent / 100).min(latencies.len().saturating_sub(1));
+    latencies.get(index).copied().unwrap_or(0)
 }
 
 impl Client {

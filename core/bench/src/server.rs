@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::child::Process;
 
 /// The workspace of every user.
-pub(crate) const WORKSPACE: &str = "bench";
+pub const WORKSPACE: &str = "bench";
 
 /// Who is in which channel: user `i` is in the channels `a` and, if there are two each, `b` with
 /// the number `i / members`.

@@ -55,14 +55,17 @@ fn catch_up() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A thousand members of a channel of 10,000 stop reading, and read again, twice.
+/// A thousand members of a channel of 10,000 stop reading, and read again, many times: rounds with
+/// and without them alternate, so that what else the machine does hits both alike.
 fn stalled() -> anyhow::Result<()> {
     const MEMBERS: usize = 10_000;
     const STALLED: usize = 1_000;
-    const ROUNDS: usize = 30;
     /// Two of these fill what the kernel holds for a client, some twenty more the session's queue.
     const EVENT_BYTES: usize = 4_000;
-    const REPEATS: usize = 5;
+    const FILLING: usize = 30;
+    /// Compared one by one with as many in which everybody reads.
+    const ROUNDS: usize = 10;
+    const REPEATS: usize = 10;
     let layout = Layout { users: MEMBERS, members: MEMBERS, channels_each: 1, messages: 0 };
     let server = Server::start(SERVER, &layout)?;
     let pid = server.process.pid();
@@ -79,15 +82,15 @@ fn stalled() -> anyhow::Result<()> {
     ping(&mut fast, &mut slow)?;
     read_along(&mut fast, &mut slow, 3, EVENT_BYTES)?;
 
-    let (mut alone, mut filling, mut beside) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut filling, mut beside) = (Ratios::default(), Ratios::default());
     let (mut server_bytes, mut kernel_bytes) = (Vec::new(), Vec::new());
     for _ in 0..REPEATS {
         ping(&mut fast, &mut slow)?;
-        alone.push(read_along(&mut fast, &mut slow, ROUNDS, EVENT_BYTES)?);
+        let alone = read_along(&mut fast, &mut slow, ROUNDS, EVENT_BYTES)?;
         ping(&mut fast, &mut slow)?;
         let (resident, kernel) = (resident_bytes(pid), socket_buffer_bytes());
-        filling.push(fast.rounds(ROUNDS, 1, EVENT_BYTES)?);
-        beside.push(fast.rounds(ROUNDS, 1, EVENT_BYTES)?);
+        filling.add(&fast.rounds(FILLING, 1, EVENT_BYTES)?, &alone);
+        beside.add(&fast.rounds(ROUNDS, 1, EVENT_BYTES)?, &alone);
         let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / STALLED as f64;
         server_bytes.push(each(resident_bytes(pid), resident));
         kernel_bytes.push(each(socket_buffer_bytes(), kernel));
@@ -95,16 +98,13 @@ fn stalled() -> anyhow::Result<()> {
         slow.begin_reading(head)?;
         slow.end_reading()?;
     }
-    let p99 = |blocks: &[Done]| median(blocks.iter().map(|done| ms(done.latency_us_p99)).collect());
-    let (alone, filling, beside) = (p99(&alone), p99(&filling), p99(&beside));
-    print(&format!("stalled: {STALLED} of {MEMBERS} members take no byte of 2 x {ROUNDS} events"));
     print(&format!(
-        "         p99 of the others: {alone:.1} ms when all read, {filling:.1} ms while buffers and \
-         queues fill (x {:.2}), {beside:.1} ms once they are full (x {:.2}); medians of {REPEATS} \
-         alternating blocks",
-        filling / alone,
-        beside / alone
+        "stalled: {STALLED} of {MEMBERS} members take no byte of {} events, {REPEATS} times; the \
+         p99 of each round of the others, against a round in which all read:",
+        FILLING + ROUNDS
     ));
+    filling.print("while buffers and queues fill");
+    beside.print("once they are full");
     print(&format!(
         "         server memory {:.1} KiB each, most {:.1}; kernel buffers of both ends {:.1} KiB \
          each",
@@ -114,6 +114,40 @@ fn stalled() -> anyhow::Result<()> {
     ));
     print("         all caught up afterwards without a gap");
     Ok(())
+}
+
+/// The p99 of rounds, each against one of another block.
+#[derive(Default)]
+struct Ratios {
+    all: Vec<f64>,
+    ms: Vec<f64>,
+    reference_ms: Vec<f64>,
+}
+
+impl Ratios {
+    fn add(&mut self, rounds: &Done, reference: &Done) {
+        for (round, reference) in rounds.round_us_p99.iter().zip(&reference.round_us_p99) {
+            self.all.push(*round as f64 / *reference as f64);
+            self.ms.push(ms(*round));
+            self.reference_ms.push(ms(*reference));
+        }
+    }
+
+    fn print(mut self, when: &str) {
+        self.all.sort_by(f64::total_cmp);
+        let quartile =
+            |number: usize| self.all.get(self.all.len() * number / 4).copied().unwrap_or(f64::NAN);
+        print(&format!(
+            "         {when}: x {:.2} (middle half {:.2} to {:.2}, {} rounds; medians {:.1} and \
+             {:.1} ms)",
+            quartile(2),
+            quartile(1),
+            quartile(3),
+            self.all.len(),
+            median(self.ms.clone()),
+            median(self.reference_ms.clone())
+        ));
+    }
 }
 
 /// Everybody reads.

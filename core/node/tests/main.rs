@@ -19,6 +19,8 @@ mod process;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod slow_consumers;
+#[cfg(test)]
 mod strict_client;
 #[cfg(test)]
 mod third_party_clients;

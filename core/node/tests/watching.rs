@@ -9,12 +9,12 @@ use crate::plain_http::{Answer, Plain};
 use crate::process::Server;
 use crate::user::{User, world};
 
-async fn get(world: &World, address: &str, path: &str) -> Answer {
+pub(crate) async fn get(world: &World, address: &str, path: &str) -> Answer {
     Plain::connect(world, address).await.get(path).await
 }
 
 /// The value of the sample that starts so.
-fn sample(text: &str, name: &str) -> f64 {
+pub(crate) fn sample(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     line.unwrap_or_else(|| panic!("no {name} in\n{text}")).parse().unwrap()
 }
