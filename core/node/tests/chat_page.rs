@@ -149,6 +149,8 @@ async fn two_people_in_browsers_miss_nothing() {
     who_writes_is_shown(&mut browser, &ada, &bob).await;
     let eve = presence_is_shown(&mut browser, &server, &data, [&ada, &bob]).await;
     unread_is_counted(&mut browser, &ada, &bob).await;
+    read_elsewhere_is_read_here(&mut browser, &server, &data, [&ada, &bob]).await;
+    channels_are_made_and_left(&mut browser, &bob).await;
     cut_and_caught_up(&mut browser, &ada, &bob).await;
     phone_has_room_for_all(&mut browser, &ada, &bob).await;
     pictures(&mut browser, [&ada, &bob, &eve]).await;
@@ -279,6 +281,44 @@ async fn unread_is_counted(browser: &mut Browser, ada: &Person, bob: &Person) {
     browser.click(&bob.page, "[data-channel=general]").await;
     bob.sees(browser, "three").await;
     browser.until(&bob.page, "none unread", &format!("!document.querySelector({badge:?})")).await;
+}
+
+/// Bob has a second device: what he has read on one is read on the other, and when he comes back.
+async fn read_elsewhere_is_read_here(
+    browser: &mut Browser,
+    server: &Server,
+    data: &std::path::Path,
+    [ada, bob]: [&Person; 2],
+) {
+    let device = Person::arrive(browser, server, data, "bob").await;
+    browser.click(&device.page, "[data-channel=random]").await;
+    ada.write(browser, "on which device?").await;
+    let one = "document.querySelector('[data-channel=general] .badge')?.textContent == 1";
+    browser.until(&device.page, "one unread", one).await;
+    bob.sees(browser, "on which device?").await;
+    let none = "!document.querySelector('[data-channel=general] .badge')";
+    browser.until(&device.page, "read on the first device", none).await;
+
+    browser.click(&bob.page, "[data-channel=random]").await;
+    ada.write(browser, "not seen on any").await;
+    browser.until(&device.page, "one unread", one).await;
+    browser.on(&device.page, "Page.reload", serde_json::json!({})).await;
+    browser.until(&device.page, "one unread after a reload", one).await;
+    browser.on(&device.page, "Page.navigate", serde_json::json!({ "url": "about:blank" })).await;
+    browser.click(&bob.page, "[data-channel=general]").await;
+    bob.sees(browser, "not seen on any").await;
+}
+
+async fn channels_are_made_and_left(browser: &mut Browser, bob: &Person) {
+    browser.click(&bob.page, "#join-private").await;
+    bob.join(browser, "board").await;
+    bob.sees(browser, "bob made the channel").await;
+    for _ in 0..2 {
+        browser.click(&bob.page, "#leave").await;
+    }
+    let gone = "!document.querySelector('[data-channel=board]')";
+    browser.until(&bob.page, "the channel is gone", gone).await;
+    browser.click(&bob.page, "[data-channel=general]").await;
 }
 
 async fn cut_and_caught_up(browser: &mut Browser, ada: &Person, bob: &Person) {

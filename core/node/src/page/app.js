@@ -21,6 +21,7 @@ const pending = new Map(); // own messages without a place in the log, by nonce
 let client;
 let me = "";
 let shown = null; // the room on screen
+let firstRoom = null; // the one to show when its `channel` comes
 let atEnd = true; // the newest entry is in sight
 let comeBackAt = null; // when a cut ends by itself
 
@@ -89,6 +90,12 @@ function tell(event) {
     case "caught_up":
       caughtUp(event);
       break;
+    case "read":
+      rooms.get(event.channel).read = event.seq;
+      break;
+    case "left":
+      left(event);
+      break;
     case "presence":
       people.told(event);
       break;
@@ -113,6 +120,9 @@ function welcome({ session, user, workspace, channels }) {
   me = user;
   $("workspace").textContent = workspace;
   $("my-name").textContent = user;
+  const names = channels.map(({ channel }) => channel);
+  const before = sessionStorage.getItem("channel");
+  firstRoom = names.includes(before) ? before : (names[0] ?? null);
   showMe();
   $("session").textContent = session;
   note(`Session ${session.slice(0, 8)}… began`);
@@ -122,7 +132,7 @@ function welcome({ session, user, workspace, channels }) {
 function follow({ channel, head, after, known }) {
   if (!rooms.has(channel)) rooms.set(channel, new Room(channel, after));
   if (known && head > after) note(`Catching up #${channel}: ${head - after} behind`);
-  if (shown === null) showRoom(channel);
+  if (shown === null && (firstRoom === null || channel === firstRoom)) showRoom(channel);
 }
 
 function entry({ channel, entry, caughtUp }) {
@@ -135,14 +145,26 @@ function entry({ channel, entry, caughtUp }) {
     people.wrote(channel, entry.sender);
     showTyping();
   }
-  if (room !== shown || document.hidden) {
-    if (entry.type === "message" && entry.sender !== me) room.unread += 1;
-  }
   if (room !== shown) return;
+  markRead();
   log.append(room, gone);
   $("empty").hidden = true;
   if (stick) toEnd();
   else $("newest").hidden = false;
+}
+
+/** What is on screen is read. */
+function markRead() {
+  if (shown === null || document.hidden) return;
+  client.read(shown.name, shown.last);
+  shown.read = Math.max(shown.read, shown.last);
+}
+
+function left({ channel }) {
+  const room = rooms.get(channel);
+  rooms.delete(channel);
+  note(`You are no longer in #${channel}`);
+  if (room === shown) showRoom([...rooms.keys()].sort()[0] ?? null);
 }
 
 function caughtUp(event) {
@@ -160,9 +182,10 @@ function caughtUp(event) {
 /** Whoever wrote or joined is somebody to watch. */
 function meet(entries) {
   let grew = false;
-  for (const { sender, user } of entries) {
-    const name = sender ?? user;
-    if (name !== undefined && name !== me) grew = people.meet(name) || grew;
+  for (const { sender, user, by, members = [] } of entries) {
+    for (const name of [sender, user, by, ...members]) {
+      if (name !== undefined && name !== me) grew = people.meet(name) || grew;
+    }
   }
   if (grew) later(watch);
 }
@@ -214,6 +237,8 @@ function showRoom(name) {
   shown = room;
   closePanes();
   $("composer").hidden = room === null;
+  $("leave").hidden = room === null;
+  askBeforeLeaving(false);
   $("channel-name").textContent = room ? `# ${room.name}` : "Welcome";
   $("problem").textContent = "";
   $("newest").hidden = true;
@@ -221,7 +246,8 @@ function showRoom(name) {
     $("log").replaceChildren();
     offerGeneral();
   } else {
-    room.unread = 0;
+    sessionStorage.setItem("channel", room.name);
+    markRead();
     $("empty").hidden = true;
     $("body").value = room.draft;
     $("body").placeholder = `Message #${room.name}`;
@@ -274,9 +300,27 @@ async function loadEarlier() {
   }
 }
 
-async function joinChannel(name) {
+/** Leaving takes two clicks: a private channel can't be joined again. */
+function askBeforeLeaving(ask) {
+  $("leave").classList.toggle("danger", ask);
+  $("leave").textContent = ask ? `Leave #${shown.name}?` : "Leave";
+}
+
+async function leaveChannel() {
+  if (!$("leave").classList.contains("danger")) return askBeforeLeaving(true);
+  const { name } = shown;
+  askBeforeLeaving(false);
   try {
-    await client.join(name);
+    await client.leave(name);
+  } catch (error) {
+    $("problem").textContent = `Can't leave ${name}: ${error.message}`;
+  }
+}
+
+async function joinChannel(name, isPrivate = false) {
+  try {
+    await (isPrivate ? client.create(name, "private") : client.join(name));
+    $("join-private").checked = false;
     $("join-name").value = "";
     if (rooms.has(name)) showRoom(name);
     else waitFor(() => rooms.has(name), () => showRoom(name));
@@ -512,7 +556,7 @@ $("sign-in-form").addEventListener("submit", (event) => {
 });
 $("join").addEventListener("submit", (event) => {
   event.preventDefault();
-  joinChannel($("join-name").value.trim());
+  joinChannel($("join-name").value.trim(), $("join-private").checked);
 });
 $("composer").addEventListener("submit", sendMessage);
 $("body").addEventListener("keydown", (event) => {
@@ -526,6 +570,7 @@ $("my-state").addEventListener("change", () => {
   sessionStorage.setItem("shown-as", activity.choice);
   showMe();
 });
+$("leave").addEventListener("click", leaveChannel);
 $("sign-out").addEventListener("click", signOut);
 $("cut").addEventListener("click", cutOrComeBack);
 $("earlier").addEventListener("click", loadEarlier);
@@ -551,8 +596,7 @@ document.addEventListener("visibilitychange", () => {
     showMe();
     client.tick(); // Timers may have slept.
   }
-  if (document.hidden || shown === null) return;
-  shown.unread = 0;
+  markRead();
   later(showPanels);
 });
 addEventListener("online", () => client?.phase === "waiting" && client.comeBack());

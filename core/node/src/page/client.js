@@ -14,6 +14,7 @@ const ATTEMPT_MS = 10_000; // connection, handshake and `welcome` together
 const REPLY_MS = 10_000; // then a request is sent again
 const SILENCE_MS = 20_000; // then the connection is taken for dead…
 const ANSWER_MS = 5_000; // …if that long ago a heartbeat asked for a sign of life
+const READ_MS = 1_000; // between two read marks of a channel
 const TYPING_MS = 3_000; // the server passes one on in this time
 const BACKOFF_MIN_MS = 250;
 const BACKOFF_MAX_MS = 8_000;
@@ -35,6 +36,9 @@ class View {
   early = new Map(); // entries behind a gap, by seq
   filling = false; // a page for the gap is on its way
   catchUp = null; // what was resumed and is not caught up yet
+  read = 0; // how far the user has read it, as the server knows
+  marked = 0; // how far, as the user of this page says
+  markedAt = -Infinity; // when that was said last
 
   /** Nothing is known up to and including `after`. */
   constructor(after) {
@@ -106,6 +110,21 @@ export class Client {
 
   join(channel) {
     return this.#request({ type: "join", channel });
+  }
+
+  leave(channel) {
+    return this.#request({ type: "leave", channel });
+  }
+
+  /** Makes a channel: `public` or `private`. */
+  create(channel, kind) {
+    return this.#request({ type: "create_channel", channel, kind, members: [] });
+  }
+
+  /** The user has read `channel` up to `seq`. May be called as often as it is so. */
+  read(channel, seq) {
+    const view = this.#views.get(channel);
+    if (view && seq > view.marked) view.marked = seq;
   }
 
   /** Resolves with a `page`: up to `limit` entries after the seq `after`. */
@@ -181,6 +200,7 @@ export class Client {
         if (this.#beatAt + this.#heartbeatMs <= now) this.#beat();
         for (const request of this.#requests) if (request.due <= now) this.#attempt(request);
         if (this.#watch.due !== null && this.#watch.due <= now) this.#subscribe();
+        for (const [channel, view] of this.#views) this.#mark(channel, view, now);
     }
   }
 
@@ -255,6 +275,13 @@ export class Client {
     this.#say({ type: "heartbeat", ...this.#how });
   }
 
+  /** Says how far the user has read, until the server knows. */
+  #mark(channel, view, now) {
+    if (view.marked <= view.read || view.markedAt + READ_MS > now) return;
+    view.markedAt = now;
+    this.#say({ type: "read", channel, seq: view.marked });
+  }
+
   #subscribe() {
     this.#watch = { id: ++this.#lastId, due: null };
     this.#say({ type: "presence_subscribe", id: this.#watch.id, users: this.#watched });
@@ -292,6 +319,11 @@ export class Client {
         return this.#welcome(frame);
       case "channel":
         return this.#follow(frame);
+      case "left":
+        this.#views.delete(frame.channel);
+        return this.#tell(frame);
+      case "read":
+        return this.#read(frame);
       case "message":
       case "event":
         return this.#entries(frame.channel, [frame]);
@@ -330,11 +362,19 @@ export class Client {
     for (const request of this.#requests) this.#attempt(request);
   }
 
-  #follow({ channel, head, after }) {
+  #read({ channel, seq }) {
+    const view = this.#views.get(channel);
+    if (view === undefined) return;
+    view.read = Math.max(view.read, seq);
+    this.#tell({ type: "read", channel, seq: view.read });
+  }
+
+  #follow({ channel, head, after, read = 0 }) {
     const known = this.#views.get(channel);
     if (known === undefined) this.#views.set(channel, new View(after));
     else if (after < head) known.catchUp = { after, count: 0 };
     this.#tell({ type: "channel", channel, head, after: known?.last ?? after, known: !!known });
+    this.#read({ channel, seq: read });
   }
 
   #entries(channel, entries) {

@@ -44,7 +44,19 @@ function sayDay(ms) {
   return new Date(ms).toLocaleDateString(undefined, { weekday: "long", day: "numeric", month: "long" });
 }
 
-const EVENTS = { joined: "joined", left: "left", created: "created the channel" };
+/** What an event says. */
+function describe({ kind, user, by }) {
+  switch (kind) {
+    case "created":
+      return `${by} made the channel`;
+    case "added":
+      return `${by} added ${user}`;
+    case "removed":
+      return `${by} removed ${user}`;
+    default:
+      return `${user} ${kind}`;
+  }
+}
 
 export class Log {
   #list;
@@ -113,7 +125,7 @@ export class Log {
     row.classList.toggle("caught", caughtUp);
     if (entry.type === "event") {
       row.classList.add("event");
-      row.append(make("span", { text: `${entry.user} ${EVENTS[entry.kind] ?? entry.kind}` }));
+      row.append(make("span", { text: describe(entry) }));
       return row;
     }
     row.classList.add("message");

@@ -8,7 +8,8 @@ export class Room {
   /** Stretches that came by catch-up: `{ from, to, count, events, whole, open }`. */
   catchUps = [];
   order = new OrderCheck();
-  unread = 0;
+  /** How far the user has read it, on whatever device. */
+  read = 0;
   loading = false;
   loaded = false;
   draft = "";
@@ -17,11 +18,16 @@ export class Room {
   constructor(name, after) {
     this.name = name;
     this.after = after;
+    this.read = after;
   }
 
   /** The seq of the oldest entry here; the next one's, if there is none. */
   get first() {
     return this.items[0]?.entry.seq ?? this.after + 1;
+  }
+
+  get unread() {
+    return Math.max(0, this.last - this.read);
   }
 
   get last() {

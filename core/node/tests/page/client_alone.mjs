@@ -230,3 +230,30 @@ test("asks for what is missing once, and tells all of it in order", () => {
     assert.equal(table.client.last("general"), 9);
   });
 });
+
+test("says how far the user has read, once a second, until the server knows", () => {
+  const table = new Table().connect([{ channel: "general", head: 5, after: 5, read: 3 }]);
+  assert.deepEqual(table.tells("read").at(-1), { type: "read", channel: "general", seq: 3 });
+  table.take();
+  table.client.read("general", 4);
+  table.client.read("general", 5);
+  table.pass(250);
+  assert.deepEqual(table.take("read"), [{ type: "read", channel: "general", seq: 5 }]);
+  table.pass(750);
+  assert.deepEqual(table.take("read"), []);
+  table.pass(250);
+  assert.equal(table.take("read").length, 1);
+  table.hear({ type: "read", channel: "general", seq: 5 });
+  table.client.read("general", 2);
+  table.pass(5_000);
+  assert.deepEqual(table.take("read"), []);
+});
+
+test("a channel that was left is not resumed, and begins anew when it is joined again", () => {
+  const table = new Table().connect();
+  table.hear({ type: "left", channel: "general", until: 6 });
+  assert.equal(table.client.last("general"), undefined);
+  table.hear({ type: "channel", channel: "general", head: 9, after: 8, read: 8 });
+  table.hear(message(9));
+  assert.deepEqual(seqs(table), [9]);
+});
