@@ -53,7 +53,7 @@ impl Batches {
             self.unacknowledged = None;
             return Ok(());
         }
-        if self.unacknowledged.is_some() && ack + 1 == self.number {
+        if self.unacknowledged.is_some() && ack.checked_add(1) == Some(self.number) {
             return Ok(());
         }
         Err(UnknownBatch { ack, last: self.number })
@@ -120,7 +120,9 @@ mod tests {
         assert_eq!(batches.acknowledge(1), Err(UnknownBatch { ack: 1, last: 0 }));
         batches.push("a".to_owned());
         batches.due();
-        assert_eq!(batches.acknowledge(2), Err(UnknownBatch { ack: 2, last: 1 }));
+        for ack in [2, u64::MAX] {
+            assert_eq!(batches.acknowledge(ack), Err(UnknownBatch { ack, last: 1 }));
+        }
         assert_eq!(batches.acknowledge(1), Ok(()));
         assert_eq!(batches.acknowledge(0), Err(UnknownBatch { ack: 0, last: 1 }));
         assert_eq!(batches.acknowledge(u64::MAX), Err(UnknownBatch { ack: u64::MAX, last: 1 }));
