@@ -152,6 +152,10 @@ impl Frames {
         &self.bytes
     }
 
+    pub fn count(&self) -> u64 {
+        self.ends.len() as u64
+    }
+
     pub fn last(&self) -> SeqNo {
         SeqNo(self.first.0 + self.ends.len() as u64 - 1)
     }

@@ -48,9 +48,14 @@ impl<const BOUNDS: usize> Histogram<BOUNDS> {
     }
 
     pub fn record(&mut self, value: u64) {
+        self.record_many(value, 1);
+    }
+
+    /// The same value, `times` times.
+    pub fn record_many(&mut self, value: u64, times: u64) {
         let index = self.bounds.partition_point(|bound| *bound < value);
-        *self.counts.get_mut(index).unwrap_or(&mut self.above) += 1;
-        self.sum = self.sum.saturating_add(value);
+        *self.counts.get_mut(index).unwrap_or(&mut self.above) += times;
+        self.sum = self.sum.saturating_add(value.saturating_mul(times));
     }
 
     /// Each bound with the number of values up to it.
@@ -74,7 +79,12 @@ impl<const BOUNDS: usize> Histogram<BOUNDS> {
 
 impl Durations {
     pub fn record_time(&mut self, duration: Duration) {
-        self.record(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+        self.record_times(duration, 1);
+    }
+
+    pub fn record_times(&mut self, duration: Duration, times: u64) {
+        let us = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        self.record_many(us, times);
     }
 }
 
@@ -85,12 +95,13 @@ mod tests {
     #[test]
     fn a_value_counts_in_its_bucket_and_in_all_above() {
         let mut sizes = Sizes::default();
-        for value in [1, 2, 3, 1_024, 1_025] {
+        for value in [1, 2, 3, 1_025] {
             sizes.record(value);
         }
+        sizes.record_many(1_024, 2);
         let upto = |bound| sizes.cumulative().find(|(at, _)| *at == bound).unwrap().1;
-        assert_eq!((upto(1), upto(2), upto(4), upto(512), upto(1_024)), (1, 2, 3, 3, 4));
-        assert_eq!((sizes.count(), sizes.sum()), (5, 2_055));
+        assert_eq!((upto(1), upto(2), upto(4), upto(512), upto(1_024)), (1, 2, 3, 3, 5));
+        assert_eq!((sizes.count(), sizes.sum()), (6, 3_079));
     }
 
     #[test]

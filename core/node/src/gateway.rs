@@ -63,6 +63,7 @@ pub(crate) async fn run(
         effects: Vec::new(),
         measured: VecDeque::new(),
         scratch: Vec::new(),
+        queued_bytes: 0,
     };
     let mut arrivals = Vec::new();
     loop {
@@ -91,7 +92,7 @@ pub(crate) async fn run(
         }
         // Tokio would let a task that writes to many sockets do so to the first 128 only.
         tokio::task::unconstrained(async { shell.write() }).await;
-        shell.metrics.gateway(shell.machine.counts());
+        shell.publish(inbox.len());
         if !shell.due.is_empty() {
             // Others first: those whose requests are to come, and the owner in this process.
             tokio::task::yield_now().await;
@@ -115,6 +116,8 @@ struct Shell {
     measured: VecDeque<Input>,
     /// Where frames that are due together are put together.
     scratch: Vec<u8>,
+    /// Queued for sessions in this turn.
+    queued_bytes: usize,
 }
 
 struct Connection {
@@ -207,6 +210,7 @@ impl Shell {
         let Some(Connection { socket, due }) = self.connections.get_mut(&connection) else {
             return;
         };
+        self.queued_bytes += frames.len();
         socket.push(frames);
         self.due.add(connection, due, count);
     }
@@ -227,6 +231,17 @@ impl Shell {
         if let Some(input) = self.measured.pop_front() {
             self.handle(self.now(), input);
         }
+        if self.due.is_empty() && self.machine.has_announced() {
+            self.handle(self.now(), Input::Flushed);
+        }
+    }
+
+    /// Tells those who watch what the turn was; `waiting` arrivals are left for the next one.
+    fn publish(&mut self, waiting: usize) {
+        let gauges = self.metrics.gauges();
+        gauges.gateway_inbox.set(waiting);
+        gauges.queued_bytes.add(std::mem::take(&mut self.queued_bytes) as u64);
+        self.metrics.gateway(self.machine.counts());
     }
 }
 

@@ -187,7 +187,7 @@ impl Shell<'_> {
             for effect in effects.drain(..) {
                 self.carry_out(effect);
             }
-            self.publish();
+            self.publish(inbox.len());
         }
     }
 
@@ -195,14 +195,16 @@ impl Shell<'_> {
     fn measure(&self, count: usize, took: Duration) {
         self.metrics.owner(self.shard, |owner| {
             owner.batch.record(count as u64);
-            owner.durable.record_time(took);
+            owner.commit.record_time(took);
         });
     }
 
-    fn publish(&self) {
+    /// `arrived` wait for the next turn.
+    fn publish(&self, arrived: usize) {
         self.metrics.owner(self.shard, |owner| {
             owner.counts = *self.owner.counts();
             owner.waiting.set(self.batch.len());
+            owner.inbox.set(arrived);
         });
     }
 

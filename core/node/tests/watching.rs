@@ -47,15 +47,21 @@ async fn figures_count_what_users_do() {
         ("seriatim_entries_numbered_total{shard=\"0\"}", 31.0),
         ("seriatim_entries_durable_total{shard=\"0\"}", 31.0),
         ("seriatim_store_batch_entries_sum{shard=\"0\"}", 31.0),
+        ("seriatim_durable_seconds_count{shard=\"0\"}", 31.0),
         ("seriatim_store_open{shard=\"0\"}", 1.0),
         ("seriatim_link_up{shard=\"0\"}", 1.0),
         ("seriatim_limit_hits_total{limit=\"SESSIONS_MAX\"}", 0.0),
     ] {
         assert_eq!(sample(&figures, name), expected, "{name}");
     }
+    let sent = |from| sample(&figures, &format!("seriatim_deliveries_total{{from=\"{from}\"}}"));
+    assert_eq!(sent("live") + sent("log"), 31.0, "one session was sent each entry once");
+    assert_eq!(sample(&figures, "seriatim_deliver_seconds_count"), sent("live"));
+    // A message's frame has its body and more; the session was sent other frames, too.
+    assert!(sample(&figures, "seriatim_queued_bytes_total") > 31.0 * 100.0);
     // The join may have come out of the log: its channel was not subscribed when it was announced.
     assert!(sample(&figures, "seriatim_entries_published_total") >= 30.0);
-    let batches = sample(&figures, "seriatim_durable_seconds_count{shard=\"0\"}");
+    let batches = sample(&figures, "seriatim_store_commit_seconds_count{shard=\"0\"}");
     assert!((2.0..=31.0).contains(&batches), "{batches} batches of 31 entries");
     let syncs = sample(&figures, "seriatim_fsync_seconds_count{shard=\"0\"}");
     assert!(syncs >= batches, "{syncs} syncs for {batches} batches");

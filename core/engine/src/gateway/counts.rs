@@ -21,8 +21,15 @@ pub struct GatewayCounts {
     pub goodbyes: Tally,
     /// From a request to its `accepted`.
     pub accept: Durations,
+    /// Of each entry that sessions were sent as it was announced, from its `at_ms` to its being
+    /// written to the last of their sockets.
+    pub deliver: Durations,
     /// Entries that owners announced.
     pub published: u64,
+    /// Entries that sessions were sent as they were announced.
+    pub delivered_live: u64,
+    /// Entries that sessions were sent out of the log.
+    pub delivered_from_log: u64,
     /// Pages that were read out of the log for sessions that were behind.
     pub pages: u64,
     pub channels: usize,
@@ -57,7 +64,10 @@ impl GatewayCounts {
             rejected: Tally::default(),
             goodbyes: Tally::default(),
             accept: Durations::default(),
+            deliver: Durations::default(),
             published: 0,
+            delivered_live: 0,
+            delivered_from_log: 0,
             pages: 0,
             channels: 0,
             sessions: Level::new("sessions", SESSIONS_MAX),

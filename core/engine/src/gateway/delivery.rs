@@ -24,6 +24,7 @@ impl Gateway {
         let Some(last) = entries.last() else { return };
         channel.head = channel.head.max(last.seq);
         let mut unsettled = Vec::new();
+        let mut delivered = 0;
         for frames in encode_runs(key, entries) {
             let mut broadcast = Broadcast::to_at_most(channel.followers.len());
             unsettled.clear();
@@ -35,7 +36,11 @@ impl Gateway {
                 }
             }
             self.counts.session_queue_bytes.set(broadcast.queue_bytes);
-            broadcast.send(&frames, effects);
+            delivered += broadcast.send(&frames, effects);
+        }
+        self.counts.delivered_live += delivered;
+        if delivered > 0 {
+            self.announced.add(entries);
         }
         for connection in unsettled {
             self.settle(key, connection, effects);
@@ -62,7 +67,7 @@ impl Gateway {
                 }
             }
             self.counts.session_queue_bytes.set(broadcast.queue_bytes);
-            broadcast.send(&frames, effects);
+            self.counts.delivered_from_log += broadcast.send(&frames, effects);
         }
         // An empty page makes no progress; asking again at once would go round in circles.
         if entries.is_empty() {
@@ -210,12 +215,14 @@ struct Broadcast {
     to_measure: Vec<ConnectionId>,
     /// The longest queue with the frames in it.
     queue_bytes: usize,
+    /// Entries for those who get a part only.
+    rest: u64,
 }
 
 impl Broadcast {
     fn to_at_most(count: usize) -> Self {
         let connections = Vec::with_capacity(count);
-        Self { connections, to_measure: Vec::new(), queue_bytes: 0 }
+        Self { connections, to_measure: Vec::new(), queue_bytes: 0, rest: 0 }
     }
 
     fn offer(
@@ -225,10 +232,13 @@ impl Broadcast {
         session: &mut Session,
         effects: &mut Vec<Effect>,
     ) {
-        let connection = cursor.connection;
+        let (connection, sent_upto) = (cursor.connection, cursor.sent_upto);
         match cursor.offer(frames, &mut session.queue) {
             Offer::All => self.connections.push(connection),
-            Offer::Part(frame) => effects.push(Effect::Send { connection, frame }),
+            Offer::Part(frame) => {
+                self.rest += cursor.sent_upto.0 - sent_upto.0;
+                effects.push(Effect::Send { connection, frame });
+            }
             Offer::NotNeeded | Offer::Behind | Offer::Full => return,
         }
         self.queue_bytes = self.queue_bytes.max(session.queue.bytes());
@@ -237,12 +247,15 @@ impl Broadcast {
         }
     }
 
-    fn send(self, frames: &Frames, effects: &mut Vec<Effect>) {
-        let Self { connections, to_measure, queue_bytes: _ } = self;
+    /// How many entries were sent, each to each session.
+    fn send(self, frames: &Frames, effects: &mut Vec<Effect>) -> u64 {
+        let Self { connections, to_measure, queue_bytes: _, rest } = self;
+        let delivered = connections.len() as u64 * frames.count() + rest;
         if !connections.is_empty() {
             effects.push(Effect::Broadcast { connections, frames: frames.bytes().clone() });
         }
         effects.extend(to_measure.into_iter().map(|connection| Effect::Measure { connection }));
+        delivered
     }
 }
 

@@ -16,6 +16,7 @@
 //!   session may have asked for.
 
 mod admission;
+mod announced;
 mod counts;
 mod delivery;
 mod links;
@@ -32,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use admission::Admission;
+use announced::Announced;
 use rate::Rates;
 
 use crate::catch_up::CatchUp;
@@ -79,6 +81,9 @@ pub enum Input {
         shard: ShardId,
         frame: FromOwner,
     },
+    /// What was queued for sessions has been written, as far as their sockets take it: expected
+    /// after a turn in which [`Gateway::has_announced`].
+    Flushed,
     /// [`Gateway::next_deadline`] has passed.
     Tick,
     /// The node is being stopped: send everybody elsewhere.
@@ -140,6 +145,7 @@ pub struct Gateway {
     /// When the input came that is being handled.
     now: MonoTime,
     counts: GatewayCounts,
+    announced: Announced,
     rates: Rates,
     admission: Admission,
     presence: presence::Presence,
@@ -187,6 +193,7 @@ impl Gateway {
             counts: GatewayCounts::new(config.shards),
             rates: Rates::new(config.rates),
             admission: Admission::default(),
+            announced: Announced::default(),
             config,
             sessions: Slots::default(),
             channels: BTreeMap::new(),
@@ -217,6 +224,7 @@ impl Gateway {
             Input::LinkUp { shard } => self.link_up(now, shard, effects),
             Input::LinkDown { shard } => self.link_down(shard, effects),
             Input::Link { shard, frame } => self.link_frame(shard, frame, effects),
+            Input::Flushed => self.announced.flushed(wall, &mut self.counts.deliver),
             Input::Tick => self.tick(now, effects),
             Input::Drain => self.drain(effects),
         }
@@ -240,6 +248,11 @@ impl Gateway {
     /// What happened since the start, and how full the machine's tables are.
     pub fn counts(&self) -> &GatewayCounts {
         &self.counts
+    }
+
+    /// Whether sessions were sent new entries since the last [`Input::Flushed`].
+    pub fn has_announced(&self) -> bool {
+        !self.announced.is_empty()
     }
 
     fn shard_of(&self, workspace: &WorkspaceId) -> ShardId {

@@ -66,6 +66,11 @@ fn publish(entries: Vec<Entry>) -> Input {
     Input::Link { shard: SHARD, frame: FromOwner::Entries { channel: general(), entries } }
 }
 
+/// The number of durations up to `us`.
+fn upto(durations: &crate::histogram::Durations, us: u64) -> u64 {
+    durations.cumulative().find(|(bound, _)| *bound == us).unwrap().1
+}
+
 impl Gateway {
     fn feed_at(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -553,4 +558,30 @@ fn entries_that_are_published_together_are_sent_as_the_same_bytes_to_all() {
     assert_eq!(broadcasts, [&vec![ConnectionId(1), ConnectionId(2), ConnectionId(3)]]);
     assert_eq!(seqs(&effects, ConnectionId(3)), [6, 7, 8]);
     assert_eq!(seqs(&effects, ConnectionId(4)), [7, 8]);
+}
+
+#[test]
+fn deliveries_are_counted_for_each_session_and_timed_for_each_entry() {
+    let (mut gateway, bob) = (new(), ConnectionId(2));
+    gateway.enter(ADA, Some(1), 1);
+    // Bob is behind, and has the second of the next entries when they are announced again.
+    gateway.enter(bob, Some(1), 1);
+    assert!(!gateway.has_announced());
+    gateway.feed(publish(entries(2..=4)));
+    gateway.feed(publish(entries(3..=5)));
+    gateway.feed(publish(entries(3..=5)));
+    assert_eq!(gateway.counts().delivered_live, 2 * 4);
+    assert!(gateway.has_announced());
+
+    let mut effects = Vec::new();
+    gateway.handle(MonoTime::default(), WallTime(3), Input::Flushed, &mut effects);
+    assert!(effects.is_empty() && !gateway.has_announced());
+    let deliver = &gateway.counts().deliver;
+    assert_eq!((deliver.count(), upto(deliver, 2_500), upto(deliver, 5_000)), (6, 0, 6));
+
+    let eve = ConnectionId(3);
+    let (ticket, _) = read(&gateway.enter(eve, Some(0), 5)).unwrap();
+    gateway.answer(ticket, entries(1..=5), 5);
+    assert_eq!(gateway.counts().delivered_from_log, 5);
+    assert!(!gateway.has_announced(), "what comes out of the log is not timed");
 }

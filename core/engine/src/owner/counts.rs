@@ -1,5 +1,6 @@
 //! What an owner counts of itself.
 
+use crate::histogram::Durations;
 use crate::levels::{Hits, Level};
 use crate::limits::IN_FLIGHT_MAX;
 
@@ -11,6 +12,8 @@ pub struct OwnerCounts {
     pub durable: u64,
     /// Messages that were sent again with a nonce that was known.
     pub duplicates: u64,
+    /// Of each entry, from when its request was handled to its being durable.
+    pub durable_time: Durations,
     /// Pages that were read out of the log.
     pub reads: u64,
     pub channels: usize,
@@ -26,6 +29,7 @@ impl Default for OwnerCounts {
             numbered: 0,
             durable: 0,
             duplicates: 0,
+            durable_time: Durations::default(),
             reads: 0,
             channels: 0,
             in_flight: Level::new("channel_in_flight", IN_FLIGHT_MAX),

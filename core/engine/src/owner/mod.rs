@@ -99,10 +99,13 @@ pub struct Owner {
     interest: Interest,
     /// Which links have the user open; most have one.
     open: BTreeMap<UserKey, Vec<LinkId>>,
-    /// The channel of every entry that the store was given and does not hold, oldest first.
-    appending: VecDeque<ChannelKey>,
+    /// The channel of every entry that the store was given and does not hold, oldest first, and
+    /// when its request was handled.
+    appending: VecDeque<(ChannelKey, MonoTime)>,
     reads: BTreeMap<ReadId, Read>,
     last_read: u64,
+    /// When the input came that is being handled.
+    now: MonoTime,
     counts: OwnerCounts,
     presence: Presence,
     read_cursors: ReadCursors,
@@ -164,6 +167,7 @@ impl Owner {
         input: Input,
         effects: &mut Vec<Effect>,
     ) {
+        self.now = now;
         match input {
             Input::LinkDown { link } => {
                 self.link_down(link);
@@ -288,17 +292,19 @@ impl Owner {
 
     fn append(&mut self, channel: ChannelKey, entry: Entry, effects: &mut Vec<Effect>) {
         self.counts.numbered += 1;
-        self.appending.push_back(channel.clone());
+        self.appending.push_back((channel.clone(), self.now));
         effects.push(Effect::Append(ChannelEntry { channel, entry }));
     }
 
     fn stored(&mut self, now: MonoTime, count: usize, effects: &mut Vec<Effect>) {
         let mut published: BTreeMap<ChannelKey, Vec<Entry>> = BTreeMap::new();
         for _ in 0..count {
-            let key = self.appending.pop_front().expect("the store holds more than was appended");
+            let (key, handled_at) =
+                self.appending.pop_front().expect("the store holds more than was appended");
             let channel = self.channels.get_mut(&key).expect("an appended channel exists");
             let entry = channel.sequencer.durable();
             self.counts.durable += 1;
+            self.counts.durable_time.record_time(now - handled_at);
             for waiting in channel.waiting.remove(&entry.seq).unwrap_or_default() {
                 let Waiting { link, ticket, duplicate } = waiting;
                 let accepted =

@@ -1,5 +1,7 @@
 //! Tests of the owner machine, through `handle` only.
 
+use std::time::Duration;
+
 use super::*;
 use crate::ids::{ChannelId, WorkspaceId};
 use crate::limits::IN_FLIGHT_MAX;
@@ -42,8 +44,12 @@ fn change(ticket: u64, by: &str, change: Change) -> ToOwner {
 
 impl Owner {
     fn feed(&mut self, input: Input) -> Vec<Effect> {
+        self.feed_at(Duration::ZERO, input)
+    }
+
+    fn feed_at(&mut self, now: Duration, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.handle(MonoTime::default(), WallTime(7), input, &mut effects);
+        self.handle(MonoTime(now), WallTime(7), input, &mut effects);
         effects
     }
 
@@ -242,6 +248,20 @@ fn a_gateway_is_told_of_a_user_once_for_all_its_sessions() {
         panic!("not one frame: {effects:?}");
     };
     assert_eq!((told.len(), told[0].connections.len()), (1, 2));
+}
+
+#[test]
+fn the_time_to_durable_is_each_entrys_own() {
+    let mut owner = with_ada();
+    let at = Duration::from_millis;
+    let send = |nonce| Input::Frame { link: LINK, frame: submit(1, "ada", nonce) };
+    owner.feed_at(at(100), send("n1"));
+    owner.feed_at(at(103), send("n2"));
+    owner.feed_at(at(104), Input::Stored { count: 2 });
+    let times = owner.counts().durable_time;
+    let upto = |us| times.cumulative().find(|(bound, _)| *bound == us).unwrap().1;
+    // The join took none.
+    assert_eq!((upto(50), upto(500), upto(1_000), upto(5_000)), (1, 1, 2, 3));
 }
 
 mod changes;

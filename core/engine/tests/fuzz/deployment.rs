@@ -306,6 +306,9 @@ impl Deployment {
     fn input(&mut self, input: Input, counts: &mut Counts) -> Vec<(ConnectionId, ServerFrame)> {
         let mut effects = Vec::new();
         self.gateway.handle(MonoTime(self.now), WALL, input, &mut effects);
+        if self.gateway.has_announced() {
+            self.gateway.handle(MonoTime(self.now), WALL, Input::Flushed, &mut effects);
+        }
         let mut sent = Vec::new();
         for effect in effects {
             match effect {

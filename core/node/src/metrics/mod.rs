@@ -18,7 +18,8 @@ use seriatim_engine::histogram::{Durations, Sizes};
 use seriatim_engine::ids::ShardId;
 use seriatim_engine::levels::{Hits, Level, Limit};
 use seriatim_engine::limits::{
-    HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX, LINK_QUEUE_BYTES_MAX, POLL_SESSIONS_MAX, STORE_BATCH_MAX,
+    HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX, INBOX_MAX, LINK_QUEUE_BYTES_MAX, POLL_SESSIONS_MAX,
+    STORE_BATCH_MAX,
 };
 use seriatim_engine::owner::OwnerCounts;
 
@@ -47,6 +48,10 @@ pub(crate) struct Gauges {
     pub(crate) plain_requests: Count,
     /// The longest queue of any link.
     pub(crate) link_queue_bytes: SharedLevel,
+    /// What waits for the gateway's next turn.
+    pub(crate) gateway_inbox: SharedLevel,
+    /// Bytes of frames that were queued for sessions.
+    pub(crate) queued_bytes: Count,
 }
 
 impl Default for Gauges {
@@ -60,13 +65,18 @@ impl Default for Gauges {
             plain_requests: Count::default(),
             // The frame that fills a queue beyond its limit closes the link and empties it.
             link_queue_bytes: SharedLevel::new("link_queue_bytes", LINK_QUEUE_BYTES_MAX),
+            gateway_inbox: SharedLevel::new("gateway_inbox", INBOX_MAX),
+            queued_bytes: Count::default(),
         }
     }
 }
 
 impl Gauges {
-    fn levels(&self) -> [&SharedLevel; 4] {
-        [&self.handshakes, &self.exchanges, &self.poll_sessions, &self.link_queue_bytes]
+    fn levels(&self) -> [Level; 5] {
+        let Self { handshakes, exchanges, poll_sessions, link_queue_bytes, gateway_inbox, .. } =
+            self;
+        [handshakes, exchanges, poll_sessions, link_queue_bytes, gateway_inbox]
+            .map(SharedLevel::level)
     }
 }
 
@@ -90,7 +100,9 @@ pub(crate) struct OwnerFigures {
     /// Entries of one store commit.
     pub(crate) batch: Sizes,
     /// From handing a batch to the store to its being durable.
-    pub(crate) durable: Durations,
+    pub(crate) commit: Durations,
+    /// What waits for the owner's next turn.
+    pub(crate) inbox: Level,
     /// Entries that wait for the store to take them.
     pub(crate) waiting: Level,
     pub(crate) fsync: Durations,
@@ -106,10 +118,17 @@ impl Default for OwnerFigures {
             reopened: 0,
             counts: OwnerCounts::default(),
             batch: Sizes::default(),
-            durable: Durations::default(),
+            commit: Durations::default(),
+            inbox: Level::new("owner_inbox", INBOX_MAX),
             waiting: Level::new("waiting_entries", WAITING_MAX),
             fsync: Durations::default(),
         }
+    }
+}
+
+impl OwnerFigures {
+    pub(crate) fn levels(&self) -> [Level; 3] {
+        [self.inbox, self.waiting, self.counts.in_flight]
     }
 }
 
@@ -175,12 +194,11 @@ impl Metrics {
 
     /// How full everything bounded is and has been.
     pub fn levels(&self) -> Vec<Level> {
-        let gauges = &self.0.gauges;
-        let mut levels: Vec<Level> = gauges.levels().map(SharedLevel::level).into();
+        let mut levels = Vec::from(self.0.gauges.levels());
         let board = self.board();
         levels.extend(board.gateway.iter().flat_map(|counts| counts.levels()));
         for owner in board.owners.values() {
-            levels.extend([owner.waiting, owner.counts.in_flight]);
+            levels.extend(owner.levels());
         }
         levels
     }

@@ -43,6 +43,8 @@ fn http(text: &mut Text, gauges: &Gauges) {
     text.one(name, "counter", "WebSockets refused to pages of foreign origins.", &refused);
     let requests = gauges.plain_requests.get();
     text.one("seriatim_plain_requests_total", "counter", "Plain HTTP requests.", &requests);
+    let (name, help) = ("seriatim_queued_bytes_total", "Bytes of frames queued for sessions.");
+    text.one(name, "counter", help, &gauges.queued_bytes.get());
 }
 
 fn gateway(text: &mut Text, counts: &seriatim_engine::gateway::GatewayCounts) {
@@ -51,6 +53,10 @@ fn gateway(text: &mut Text, counts: &seriatim_engine::gateway::GatewayCounts) {
     text.one("seriatim_channels", "gauge", help, &counts.channels);
     let help = "Text frames from clients.";
     text.one("seriatim_frames_received_total", "counter", help, &counts.frames);
+    let name = "seriatim_deliveries_total";
+    text.family(name, "counter", "Entries sent, each to each session: live, or out of the log.");
+    text.sample(name, &[("from", &"live")], &counts.delivered_live);
+    text.sample(name, &[("from", &"log")], &counts.delivered_from_log);
     let help = "Entries that owners announced to this gateway.";
     text.one("seriatim_entries_published_total", "counter", help, &counts.published);
     let help = "Pages read out of the log for sessions that were behind.";
@@ -65,6 +71,11 @@ fn gateway(text: &mut Text, counts: &seriatim_engine::gateway::GatewayCounts) {
     }
     text.family("seriatim_accept_seconds", "histogram", "From a request to its accepted.");
     text.durations("seriatim_accept_seconds", &[], &counts.accept);
+    let name = "seriatim_deliver_seconds";
+    let help = "Of each announced entry, from its at_ms to its being written to all sockets that \
+                take it. By two wall clocks, in whole milliseconds.";
+    text.family(name, "histogram", help);
+    text.durations(name, &[], &counts.deliver);
 }
 
 /// A gauge or counter of every owner.
@@ -109,9 +120,12 @@ fn owners(text: &mut Text, board: &Board) {
     for (shard, owner) in &board.owners {
         text.histogram(name, &[("shard", shard)], &owner.batch, |bound| bound as f64);
     }
+    let name = "seriatim_durable_seconds";
+    let help = "Of each entry, from its request's arrival at the owner to its being durable.";
+    histogram_of_owners(text, board, name, help, |owner| &owner.counts.durable_time);
     let (name, help) =
-        ("seriatim_durable_seconds", "From a batch's hand-over to its being durable.");
-    histogram_of_owners(text, board, name, help, |owner| &owner.durable);
+        ("seriatim_store_commit_seconds", "From a batch's hand-over to its being durable.");
+    histogram_of_owners(text, board, name, help, |owner| &owner.commit);
     let (name, help) = ("seriatim_fsync_seconds", "One sync of a log file.");
     histogram_of_owners(text, board, name, help, |owner| &owner.fsync);
 }
@@ -139,13 +153,11 @@ const LEVEL_NUMBERS: [LevelNumber; 3] = [
 ];
 
 fn levels(text: &mut Text, gauges: &Gauges, board: &Board) {
-    let shared = gauges.levels();
-    let node = shared.map(super::SharedLevel::level);
     let gateway = board.gateway.iter().flat_map(|counts| counts.levels());
     let mut all: Vec<(Option<ShardId>, Level)> =
-        node.into_iter().chain(gateway).map(|level| (None, level)).collect();
+        gauges.levels().into_iter().chain(gateway).map(|level| (None, level)).collect();
     for (shard, owner) in &board.owners {
-        all.extend([owner.waiting, owner.counts.in_flight].map(|level| (Some(*shard), level)));
+        all.extend(owner.levels().map(|level| (Some(*shard), level)));
     }
     for (name, help, number) in LEVEL_NUMBERS {
         text.family(name, "gauge", help);
@@ -161,15 +173,28 @@ fn levels(text: &mut Text, gauges: &Gauges, board: &Board) {
     }
 }
 
+/// Who loses a place for being too slow, and the limit that takes it.
+const EVICTIONS: [(&str, Limit); 4] = [
+    ("live_delivery", Limit::SessionQueueBytes),
+    ("stalled_socket", Limit::SessionStallTime),
+    ("silent_session", Limit::SessionIdleTime),
+    ("slow_link", Limit::LinkQueueBytes),
+];
+
 fn limits(text: &mut Text, board: &Board) {
-    let name = "seriatim_limit_hits_total";
-    text.family(name, "counter", "Times a limit was hit, by the name of its constant.");
     let machines = board.gateway.iter().map(|counts| counts.hits);
     let owners = board.owners.values().map(|owner| owner.counts.hits);
     let all: Vec<Hits> = std::iter::once(board.hits).chain(machines).chain(owners).collect();
+    let hits = |limit| all.iter().map(|hits| hits.of(limit)).sum::<u64>();
+    let name = "seriatim_limit_hits_total";
+    text.family(name, "counter", "Times a limit was hit, by the name of its constant.");
     for limit in Limit::ALL {
-        let hits: u64 = all.iter().map(|hits| hits.of(*limit)).sum();
-        text.sample(name, &[("limit", &limit.name())], &hits);
+        text.sample(name, &[("limit", &limit.name())], &hits(*limit));
+    }
+    let name = "seriatim_evictions_total";
+    text.family(name, "counter", "Times somebody was too slow for the place they had.");
+    for (what, limit) in EVICTIONS {
+        text.sample(name, &[("from", &what)], &hits(limit));
     }
 }
 
