@@ -78,7 +78,7 @@ impl Server {
         prepare(&data.path().join("log"), layout)?;
         let mut command = Command::new(program);
         // What is measured is what the machine can, not what one user may.
-        command.args(["--log", "warn", "serve", "--user-rate", "10000000:10000000"]);
+        command.args(["--log-level", "warn", "serve", "--user-rate", "10000000:10000000"]);
         command.args([
             "--workspace-rate",
             "10000000:10000000",

@@ -67,6 +67,9 @@ pub const POLL_IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long the peer may take to read an answer. Then the connection is closed.
 pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What the log shows of a client's name for itself, in characters. The rest is cut.
+pub const LOGGED_CLIENT_CHARS_MAX: usize = 64;
+
 /// Channels that one `hello` may resume. More: the frame is rejected.
 pub const RESUME_CHANNELS_MAX: usize = 1_000;
 

@@ -18,6 +18,7 @@ use seriatim_world::log_store::LogStoreOptions;
 use seriatim_world::{World, real};
 
 use crate::gateway_flags::GatewayFlags;
+use crate::log::LogFlags;
 use crate::{exposure, secret};
 
 /// seriatim: messages, one after another, in order.
@@ -26,9 +27,8 @@ use crate::{exposure, secret};
 pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// What to log, for example `info` or `seriatim_node=debug`.
-    #[arg(long, global = true, default_value = "info", env = "SERIATIM_LOG")]
-    log: String,
+    #[command(flatten)]
+    log: LogFlags,
 }
 
 #[derive(Debug, Subcommand)]
@@ -99,15 +99,16 @@ struct Token {
 pub(crate) struct Usage(pub(crate) String);
 
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
+    arguments.log.init();
     match arguments.command {
-        Command::Serve(serve) => serve.run(&arguments.log),
-        Command::Node(node) => node.run(&arguments.log),
+        Command::Serve(serve) => serve.run(),
+        Command::Node(node) => node.run(),
         Command::Token(token) => token.run(),
     }
 }
 
 impl Serve {
-    fn run(self, log: &str) -> anyhow::Result<()> {
+    fn run(self) -> anyhow::Result<()> {
         exposure::check_plain("--listen", &self.listen, self.gateway.insecure_plain)?;
         let world = world(&self.data)?;
         let token_key = secret::load_or_create(&self.data, &*world.entropy)?;
@@ -135,7 +136,7 @@ impl Serve {
             let token = |user| demo_token(&token_key, user, now);
             print_next_steps(&address, &data, &token("ada"), &token("bob"));
         };
-        start(world, config, ready, log)
+        start(world, config, ready)
     }
 }
 
@@ -175,7 +176,7 @@ fn hours_ms(hours: u64) -> u64 {
 }
 
 impl Node {
-    fn run(self, log: &str) -> anyhow::Result<()> {
+    fn run(self) -> anyhow::Result<()> {
         if self.gateway.is_none() && self.messages.is_none() {
             let message = "a node needs --gateway or --messages, or both".to_owned();
             return Err(Usage(message).into());
@@ -206,7 +207,7 @@ impl Node {
             self.messages.map(|listen| MessagesRole { listen: Some(listen), shards, store });
         let node = NodeId::new(&self.name).map_err(|error| Usage(format!("--name {error}")))?;
         let metrics = Metrics::default();
-        start(world, NodeConfig { node, gateway, messages, metrics }, print_listening, log)
+        start(world, NodeConfig { node, gateway, messages, metrics }, print_listening)
     }
 }
 
@@ -263,11 +264,7 @@ fn start(
     world: World,
     config: NodeConfig,
     ready: impl FnOnce(Listening) + Send,
-    log: &str,
 ) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(log)
-        .map_err(|error| Usage(format!("--log {log}: {error}")))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let stop = Box::pin(async {
         if let Err(error) = interrupted().await {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use seriatim_engine::gateway::{Effect, Gateway, Input};
+use seriatim_engine::gateway::{Effect, Gateway, Input, Note};
 use seriatim_engine::ids::{ConnectionId, ShardId};
 use seriatim_engine::limits::SESSION_QUEUE_BYTES_LOW;
 use seriatim_engine::link::FromOwner;
@@ -202,6 +202,7 @@ impl Shell {
                     link::send(outbox, link::encode(&frame), &self.metrics);
                 }
             }
+            Effect::Note { connection, note } => log(connection, note),
         }
     }
 
@@ -242,6 +243,23 @@ impl Shell {
         gauges.gateway_inbox.set(waiting);
         gauges.queued_bytes.add(std::mem::take(&mut self.queued_bytes) as u64);
         self.metrics.gateway(self.machine.counts());
+    }
+}
+
+/// The connection's number leads to the address of its peer, and the session's name to what its
+/// client knows of it.
+fn log(connection: ConnectionId, note: Note) {
+    let connection = connection.0;
+    match note {
+        Note::Opened { session, user, client } => {
+            tracing::info!(connection, session, %user, client, "session opened");
+        }
+        Note::Ended { session, user: Some(user), why } => {
+            tracing::info!(connection, session, %user, %why, "session ended");
+        }
+        Note::Ended { session, user: None, why } => {
+            tracing::info!(connection, session, %why, "session ended before it was opened");
+        }
     }
 }
 

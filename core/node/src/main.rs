@@ -3,6 +3,7 @@
 mod cli;
 mod exposure;
 mod gateway_flags;
+mod log;
 mod secret;
 
 use std::process::ExitCode;

@@ -11,6 +11,8 @@ mod exposure;
 #[cfg(test)]
 mod kill_loop;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod misbehaviour;
 #[cfg(test)]
 mod page_client;

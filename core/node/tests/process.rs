@@ -88,9 +88,14 @@ impl Server {
         self.assert_sound();
     }
 
+    /// All that the server has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// No task of the server panicked, and no promise was broken.
     pub(crate) fn assert_sound(&self) {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         for mark in ["panicked at", "ERROR"] {
             assert!(!log.contains(mark), "the server's log has {mark:?}");
         }
@@ -118,7 +123,7 @@ impl Server {
 
     /// The end of the server's log.
     fn log_end(&self) -> String {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
     }

@@ -20,6 +20,7 @@ mod announced;
 mod counts;
 mod delivery;
 mod links;
+mod note;
 mod presence;
 mod rate;
 mod read_cursors;
@@ -49,6 +50,7 @@ use crate::token::TokenKey;
 use crate::websocket;
 
 pub use counts::{GatewayCounts, Tally};
+pub use note::{Note, Why};
 pub use rate::{Rate, RateLimits};
 
 /// What happens to a gateway.
@@ -82,7 +84,7 @@ pub enum Input {
         frame: FromOwner,
     },
     /// What was queued for sessions has been written, as far as their sockets take it: expected
-    /// after a turn in which [`Gateway::has_announced`].
+    /// once all is written, if [`Gateway::has_announced`].
     Flushed,
     /// [`Gateway::next_deadline`] has passed.
     Tick,
@@ -115,6 +117,11 @@ pub enum Effect {
     ToOwner {
         shard: ShardId,
         frame: ToOwner,
+    },
+    /// For the node's log.
+    Note {
+        connection: ConnectionId,
+        note: Note,
     },
 }
 
@@ -219,7 +226,10 @@ impl Gateway {
         match input {
             Input::Connected { connection } => self.connected(now, connection, effects),
             Input::Text { connection, text } => self.text(now, wall, connection, &text, effects),
-            Input::Disconnected { connection } => self.leave(connection, effects),
+            Input::Disconnected { connection } => {
+                self.note_ended(connection, Why::Disconnected, effects);
+                self.leave(connection, effects);
+            }
             Input::Queue { connection, bytes } => self.queue_measured(connection, bytes, effects),
             Input::LinkUp { shard } => self.link_up(now, shard, effects),
             Input::LinkDown { shard } => self.link_down(shard, effects),
@@ -336,6 +346,7 @@ impl Gateway {
         effects: &mut Vec<Effect>,
     ) {
         self.counts.goodbyes.count(code as usize, code.as_str());
+        self.note_ended(connection, Why::Goodbye(code.as_str()), effects);
         let frame = encode(&ServerFrame::Goodbye { code, message, reconnect_after_ms });
         effects.push(Effect::Send { connection, frame });
         effects.push(Effect::Close { connection });

@@ -79,8 +79,8 @@ impl Gateway {
         match (ClientFrame::parse(text.as_bytes()), live) {
             (Err(error), _) => self.reject_frame(connection, error, effects),
             (Ok(ClientFrame::Ping), _) => self.send(connection, &ServerFrame::Pong, effects),
-            (Ok(ClientFrame::Hello { token, resume, client: _ }), None) => {
-                self.hello(wall, connection, &token, resume, effects);
+            (Ok(ClientFrame::Hello { token, resume, client }), None) => {
+                self.hello(wall, connection, (&token, &client), resume, effects);
             }
             (Ok(ClientFrame::Hello { .. }), Some(_)) => {
                 let message = "hello came twice on one connection".to_owned();
@@ -110,7 +110,7 @@ impl Gateway {
         &mut self,
         wall: WallTime,
         connection: ConnectionId,
-        token: &str,
+        (token, client): (&str, &str),
         resume: Vec<Resume>,
         effects: &mut Vec<Effect>,
     ) {
@@ -129,6 +129,7 @@ impl Gateway {
             return;
         }
         let user = UserKey { workspace: claims.workspace, user: claims.user };
+        self.note_opened(connection, &user, client, effects);
         let of_user = self.users.entry(user.clone()).or_insert_with(|| Vec::with_capacity(1));
         of_user.push(connection);
         if let Some(session) = self.sessions.get_mut(&connection) {

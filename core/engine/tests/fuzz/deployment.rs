@@ -342,6 +342,7 @@ impl Deployment {
                     assert!(self.links_up.contains(&shard), "{frame:?} goes to a dead link");
                     self.asked.push((shard, frame));
                 }
+                Effect::Note { .. } => {}
             }
         }
         assert_eq!(

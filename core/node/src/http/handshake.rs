@@ -24,7 +24,11 @@ const FULL_RETRY_AFTER_S: &str = "5";
 ///
 /// # Errors
 /// The stream failed.
-pub(super) async fn run(context: Arc<Context>, mut stream: BoxStream) -> io::Result<()> {
+pub(super) async fn run(
+    context: Arc<Context>,
+    mut stream: BoxStream,
+    peer: &str,
+) -> io::Result<()> {
     let mut bytes = Vec::with_capacity(1_024);
     let request = match head::read(&mut stream, &mut bytes).await? {
         Head::Request(request) => request,
@@ -36,7 +40,7 @@ pub(super) async fn run(context: Arc<Context>, mut stream: BoxStream) -> io::Res
         Head::End => return Ok(()),
     };
     if request.path == WEBSOCKET_PATH {
-        return websocket(context, stream, &request, bytes).await;
+        return websocket(context, (stream, peer), &request, bytes).await;
     }
     let Ok(permit) = context.exchanges.clone().try_acquire_owned() else {
         context.metrics.hit(Limit::HttpConnections);
@@ -58,7 +62,7 @@ pub(super) async fn run(context: Arc<Context>, mut stream: BoxStream) -> io::Res
 
 async fn websocket(
     context: Arc<Context>,
-    mut stream: BoxStream,
+    (mut stream, peer): (BoxStream, &str),
     request: &Request,
     unread: Vec<u8>,
 ) -> io::Result<()> {
@@ -72,6 +76,7 @@ async fn websocket(
             stream.write_all(&accepted).await?;
             context.metrics.gauges().handshakes_done.add(1);
             let connection = context.numbers.take();
+            tracing::info!(connection = connection.0, peer, "connection opened");
             let (clock, inbox) = (context.world.clock.clone(), context.inbox.clone());
             let metrics = context.metrics.clone();
             let task = connection::run(clock, stream, &unread, connection, inbox, metrics);

@@ -96,7 +96,7 @@ pub(crate) async fn run(context: Arc<Context>, mut listener: Box<dyn Listener>) 
         let task = async move {
             let metrics = context.metrics.clone();
             let inside = metrics.gauges().handshakes.enter();
-            let handshake = handshake::run(context, stream);
+            let handshake = handshake::run(context, stream, &peer);
             match clock::timeout(&*clock, HANDSHAKE_TIMEOUT, handshake).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => tracing::debug!(peer, %error, "handshake failed"),
