@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn verdict(events: &[What]) -> Verdict {
-        let mut judge = Judge::new(&Roster::default(), &scenario().expect);
+        let mut judge = Judge::new(&Roster::default(), &scenario().expect, Duration::ZERO);
         for what in events {
             judge.observe(&Event { at: Duration::from_secs(1), what: what.clone() });
         }

@@ -26,6 +26,9 @@ const FILES: &[(&str, &str)] = &[
     ("slow-lossy-line.toml", include_str!("../catalog/slow-lossy-line.toml")),
     ("overload.toml", include_str!("../catalog/overload.toml")),
     ("crowd-behind.toml", include_str!("../catalog/crowd-behind.toml")),
+    ("presence.toml", include_str!("../catalog/presence.toml")),
+    ("presence-owner-restart.toml", include_str!("../catalog/presence-owner-restart.toml")),
+    ("two-devices.toml", include_str!("../catalog/two-devices.toml")),
 ];
 
 /// The same for `regressions/`: what has once found a bug.

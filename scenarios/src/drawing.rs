@@ -18,6 +18,7 @@ use crate::plan::{Action, Op, Plan, PlannedChannel, PlannedNode, PlannedUser};
 use crate::scenario::{Cluster, Range, Scenario};
 
 mod fault;
+mod presence;
 
 /// Makes every decision of a run of `scenario`.
 pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
@@ -29,6 +30,9 @@ pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
     add_joins(scenario, choices, &channels, &mut users);
     add_sends(scenario, choices, &channels, &mut users);
     add_reconnects(scenario, choices, &mut users);
+    if let Some(wanted) = &scenario.presence {
+        presence::add(scenario, wanted, choices, &channels, &mut users);
+    }
     for user in &mut users {
         // Stable: operations of the same moment keep the order in which they were added.
         user.operations.sort_by_key(|operation| operation.at);
@@ -43,6 +47,7 @@ pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
         store: scenario.cluster.store,
         workspaces,
         network: scenario.network.clone(),
+        tick: scenario.tick,
         users,
         channels,
         faults,
@@ -262,6 +267,11 @@ mod tests {
                         assert!(nonce.as_str().starts_with(&format!("u{}-", index.0)));
                     }
                     Action::Reconnect => reconnects += 1,
+                    Action::GoOffline
+                    | Action::GoOnline
+                    | Action::SetPresence { .. }
+                    | Action::Watch { .. }
+                    | Action::Type { .. } => panic!("presence without being asked for"),
                 }
             }
         }

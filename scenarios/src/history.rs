@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_engine::entry::{Asked, Content, Entry};
-use seriatim_engine::ids::{ChannelKey, Nonce, SeqNo, UserKey};
+use seriatim_engine::frame::PresenceState;
+use seriatim_engine::ids::{ChannelKey, Nonce, SeqNo, UserId, UserKey};
 pub use seriatim_engine::levels::Level;
 
 /// One client of the run: its place in the [`Roster`], from 0.
@@ -142,6 +143,38 @@ pub enum What {
         client: ClientIndex,
         session: Arc<str>,
     },
+    /// A client said on its session how its user is.
+    Heartbeat {
+        client: ClientIndex,
+        session: Arc<str>,
+        state: PresenceState,
+        /// It is a hidden tab.
+        background: bool,
+    },
+    /// A client asked on its session how these users are, and no others.
+    Watching {
+        client: ClientIndex,
+        session: Arc<str>,
+        users: Arc<[UserId]>,
+    },
+    /// A client was told how a user of its workspace is.
+    PresenceTold {
+        client: ClientIndex,
+        session: Arc<str>,
+        user: UserId,
+        state: PresenceState,
+    },
+    /// A client was asked to say that its user is writing.
+    Typed {
+        client: ClientIndex,
+        channel: ChannelKey,
+    },
+    /// A client was told that a user is writing.
+    TypingTold {
+        client: ClientIndex,
+        channel: ChannelKey,
+        user: UserId,
+    },
     /// The client has died and will not come back; convergence doesn't wait for it.
     ClientDown {
         client: ClientIndex,
@@ -160,9 +193,20 @@ pub enum What {
     AuditDone,
     FaultBegan {
         name: String,
+        /// It is about what lies behind the gateways: they and their clients hear each other as
+        /// ever.
+        behind_gateways: bool,
     },
     FaultHealed {
         name: String,
+    },
+    /// A node's process ended by itself.
+    NodeEnded {
+        node: Arc<str>,
+    },
+    /// It was started again by its supervisor.
+    NodeRevived {
+        node: Arc<str>,
     },
     /// Every fault has healed; the time for convergence starts.
     FaultsOver,
@@ -204,14 +248,21 @@ impl What {
             | Self::SessionLeft { channel, .. }
             | Self::Received { channel, .. }
             | Self::Delivered { channel, .. }
+            | Self::Typed { channel, .. }
+            | Self::TypingTold { channel, .. }
             | Self::Stored { channel, .. } => Some(channel),
             Self::SessionOpened { .. }
             | Self::SessionClosed { .. }
+            | Self::Heartbeat { .. }
+            | Self::Watching { .. }
+            | Self::PresenceTold { .. }
             | Self::ClientDown { .. }
             | Self::ClientStopped { .. }
             | Self::AuditDone
             | Self::FaultBegan { .. }
             | Self::FaultHealed { .. }
+            | Self::NodeEnded { .. }
+            | Self::NodeRevived { .. }
             | Self::FaultsOver
             | Self::Converged
             | Self::RunEnded
@@ -257,11 +308,18 @@ impl What {
             | Self::SessionChannel { .. }
             | Self::SessionLeft { .. }
             | Self::SessionClosed { .. }
+            | Self::Heartbeat { .. }
+            | Self::Watching { .. }
+            | Self::PresenceTold { .. }
+            | Self::Typed { .. }
+            | Self::TypingTold { .. }
             | Self::ClientDown { .. }
             | Self::ClientStopped { .. }
             | Self::AuditDone
             | Self::FaultBegan { .. }
             | Self::FaultHealed { .. }
+            | Self::NodeEnded { .. }
+            | Self::NodeRevived { .. }
             | Self::FaultsOver
             | Self::Converged
             | Self::RunEnded
@@ -350,7 +408,24 @@ impl fmt::Display for What {
                 write!(f, "{node} holds {channel} {}", Shown(entry))
             }
             Self::AuditDone => f.write_str("every log has been read"),
-            Self::FaultBegan { name } => write!(f, "{name} begins"),
+            Self::Heartbeat { client, session, state, background } => {
+                let hidden = if *background { ", hidden" } else { "" };
+                write!(f, "{client} says on {session} that it is {}{hidden}", state.as_str())
+            }
+            Self::Watching { client, session, users } => {
+                let users: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
+                write!(f, "{client} watches {} on {session}", users.join(", "))
+            }
+            Self::PresenceTold { client, session, user, state } => {
+                write!(f, "{client} told on {session}: {user} is {}", state.as_str())
+            }
+            Self::Typed { client, channel } => write!(f, "{client} is writing in {channel}"),
+            Self::TypingTold { client, channel, user } => {
+                write!(f, "{client} told: {user} is writing in {channel}")
+            }
+            Self::NodeEnded { node } => write!(f, "{node} ends by itself"),
+            Self::NodeRevived { node } => write!(f, "{node} is started again"),
+            Self::FaultBegan { name, .. } => write!(f, "{name} begins"),
             Self::FaultHealed { name } => write!(f, "{name} heals"),
             Self::FaultsOver => f.write_str("all faults are over"),
             Self::Converged => f.write_str("every client holds everything"),

@@ -133,9 +133,10 @@ impl Verdict {
 }
 
 impl Judge {
-    pub fn new(roster: &Roster, expect: &Expect) -> Self {
+    /// Word of a user's presence takes `presence_lag` at most while nothing is wrong.
+    pub fn new(roster: &Roster, expect: &Expect, presence_lag: Duration) -> Self {
         Self {
-            guarantees: guarantees::all(roster, expect.converge_within),
+            guarantees: guarantees::all(roster, expect.converge_within, presence_lag),
             recognizer: Recognizer::default(),
             figures: Figures::new(roster.clone()),
             expect: expect.clone(),
@@ -296,7 +297,7 @@ mod tests {
     }
 
     fn verdict(history: History, expect: &Expect) -> Verdict {
-        let mut judge = Judge::new(&roster(), expect);
+        let mut judge = Judge::new(&roster(), expect, Duration::from_secs(2));
         for event in history.events() {
             judge.observe(&event);
         }
@@ -353,6 +354,7 @@ mod tests {
                 .with(&stored(hello()), stored(forged())),
             "contiguous-delivery" => healthy().before(over, [received(1, "c", more())]),
             "bounded" => healthy().before(over, [peak(11, 10)]),
+            "presence" => healthy().before(over, [told_active(0, "a", 1)]),
             "convergence" => healthy().without(&What::Converged),
             "hygiene" => {
                 let leak = What::TaskLeaked { node: "gateway-1".into(), name: "reader".into() };

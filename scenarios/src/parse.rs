@@ -27,10 +27,14 @@ pub const RATE_MAX: i64 = 10_000;
 /// The plan of a run is held in memory.
 pub const SENDS_MAX: i64 = 2_000_000;
 pub const LATENCY_MS_MAX: i64 = 10_000;
-/// A run takes an hour at most, and so does everything in it.
-pub const SECONDS_MAX: f64 = 3_600.0;
+/// A run takes a day at most, and so does everything in it: what shows only then (throttled timers
+/// against times to live, upgrades by the hour) is worth it, and the history is judged as it comes.
+pub const SECONDS_MAX: f64 = 86_400.0;
+/// Above it, the step and not the network decides how long everything takes.
+pub const TICK_MS_MAX: i64 = 1_000;
 pub const FAULTS_MAX: usize = 100;
-pub const TIMES_MAX: i64 = 100;
+/// One a minute for a day.
+pub const TIMES_MAX: i64 = 1_440;
 
 /// Why a scenario file was not accepted: `file:line:column: message`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,6 +98,9 @@ pub fn scenario(file: &str, text: &str) -> Result<Scenario, ParseError> {
             reader.fail(span, format!("more than {FAULTS_MAX} faults; use every_s and times"))
         );
     }
+    let tick = reader.number_or("tick_ms", raw.simulator.tick_ms.as_ref(), (1, TICK_MS_MAX), 10)?;
+    let presence = raw.presence.as_ref();
+    let presence = presence.map(|raw| reader.presence(raw, &workload)).transpose()?;
     let faults = raw
         .fault
         .iter()
@@ -104,7 +111,8 @@ pub fn scenario(file: &str, text: &str) -> Result<Scenario, ParseError> {
     let name = Path::new(file)
         .file_stem()
         .map_or_else(|| file.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    Ok(Scenario { name, question, cluster, network, workload, faults, expect })
+    let tick = Duration::from_millis(u64::from(tick));
+    Ok(Scenario { name, question, cluster, network, tick, workload, presence, faults, expect })
 }
 
 /// The text being read, to point into.
@@ -164,7 +172,7 @@ impl Reader<'_> {
             && let Ok(exact) = Duration::try_from_secs_f64(found)
         {
             let milliseconds = (exact + Duration::from_micros(500)).as_millis();
-            return Ok(Duration::from_millis(u64::try_from(milliseconds).expect("an hour fits")));
+            return Ok(Duration::from_millis(u64::try_from(milliseconds).expect("a day fits")));
         }
         let message = format!("`{key}` is {found}; give {min} to {SECONDS_MAX} seconds");
         Err(self.fail(span, message))
@@ -289,7 +297,7 @@ impl Reader<'_> {
             duration: self.seconds_or("duration_s", raw.duration_s.as_ref(), 1.0, 30)?,
         };
         let sends = i64::from(workload.sends_per_s)
-            * i64::try_from(workload.duration.as_secs()).expect("an hour fits");
+            * i64::try_from(workload.duration.as_secs()).expect("a day fits");
         if sends > SENDS_MAX {
             let span = raw.sends_per_s.as_ref().map_or(0..0, Spanned::span);
             let message = format!(
@@ -356,5 +364,6 @@ impl Reader<'_> {
 }
 
 mod fault;
+mod presence;
 #[cfg(test)]
 mod tests;

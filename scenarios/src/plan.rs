@@ -5,13 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::ids::{ChannelKey, NodeId, Nonce, ShardId, UserKey, WorkspaceId};
+use seriatim_engine::frame::PresenceState;
+use seriatim_engine::ids::{ChannelKey, NodeId, Nonce, ShardId, UserId, UserKey, WorkspaceId};
+use seriatim_engine::limits::{PRESENCE_COALESCE, PRESENCE_SWEEP};
 
 use crate::choices::Choices;
 use crate::drawing;
 use crate::fault::{FaultKind, Role, Settings};
 use crate::history::{ClientIndex, Roster};
-use crate::scenario::{Expect, Network, Scenario, StoreKind};
+use crate::scenario::{Expect, Network, Scenario, StoreKind, Tail};
 
 /// What one run does.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +26,8 @@ pub struct Plan {
     pub store: StoreKind,
     pub workspaces: Vec<WorkspaceId>,
     pub network: Network,
+    /// How finely the simulator cuts time.
+    pub tick: Duration,
     /// The client with index `i` acts for `users[i]`.
     pub users: Vec<PlannedUser>,
     pub channels: Vec<PlannedChannel>,
@@ -38,6 +42,15 @@ pub struct Plan {
     pub converge_within: Duration,
     pub expect: Expect,
 }
+
+/// A segment in a heavy tail takes at most so many times the longest latency more.
+const HEAVY_TAIL_MAX: u32 = 64;
+
+/// From a client to its gateway, to the owner, to the watcher's gateway, to the watcher.
+const HOPS: u32 = 4;
+
+/// A hop is seen at the step after it; so is a timer.
+const STEPS: u32 = 2 * HOPS;
 
 /// A node of the deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +94,22 @@ pub enum Action {
     },
     /// Drop the connection and come back.
     Reconnect,
+    /// Drop the connection and stay away, until [`Self::GoOnline`].
+    GoOffline,
+    GoOnline,
+    /// Say how the user is; in the background, as a hidden tab.
+    SetPresence {
+        state: PresenceState,
+        background: bool,
+    },
+    /// Watch these users, and no others.
+    Watch {
+        users: Arc<[UserId]>,
+    },
+    /// Say that the user is writing.
+    Type {
+        channel: ChannelKey,
+    },
 }
 
 /// A channel and who joins it.
@@ -157,6 +186,17 @@ impl Plan {
     /// Makes every decision of a run, with overrides.
     pub fn draw_with(scenario: &Scenario, choices: &Choices) -> Self {
         drawing::draw(scenario, choices)
+    }
+
+    /// The longest time from a client's saying how its user is until a watcher sees it, while
+    /// nothing is wrong: what gateway and owner wait, and the slowest way there and back, where
+    /// every hop may also wait for the world's next step.
+    pub fn presence_lag(&self) -> Duration {
+        let slowest = match self.network.tail {
+            Tail::None => self.network.latency.max,
+            Tail::Heavy => self.network.latency.max * (1 + HEAVY_TAIL_MAX),
+        };
+        PRESENCE_COALESCE + PRESENCE_SWEEP + HOPS * slowest + STEPS * self.tick
     }
 
     /// Which client acts for whom.

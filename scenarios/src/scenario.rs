@@ -16,7 +16,11 @@ pub struct Scenario {
     pub question: String,
     pub cluster: Cluster,
     pub network: Network,
+    /// The simulator's step: how finely hosts take turns.
+    pub tick: Duration,
     pub workload: Workload,
+    /// What makes users' presence change; without it, every client is active and watches nobody.
+    pub presence: Option<Presence>,
     pub faults: Vec<Fault>,
     pub expect: Expect,
 }
@@ -92,6 +96,30 @@ pub struct Workload {
     pub warm_up: Duration,
     /// How long messages are sent after the warm-up.
     pub duration: Duration,
+}
+
+/// What clients do about presence, besides [`Workload`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presence {
+    /// Of the users, so many have a second client; on another gateway, where there is one.
+    pub second_device_percent: u32,
+    /// Users whom each client watches: one who shares no channel with it, the rest do, as far as
+    /// there are any.
+    pub watched: u32,
+    /// Of the clients, so many are hidden tabs, whose timers are throttled, when they start.
+    pub hidden_percent: u32,
+    /// How often a client says another state (mostly active or away, sometimes offline), by all
+    /// clients together; so are the other rates.
+    pub states_per_min: u32,
+    /// A tab is hidden or shown.
+    pub hides_per_min: u32,
+    /// A client goes without a word, and comes back.
+    pub absences_per_min: u32,
+    pub absence: Range<Duration>,
+    /// A client watches others from then on.
+    pub watches_per_min: u32,
+    /// A user is writing.
+    pub typing_per_min: u32,
 }
 
 /// One `[[fault]]` of the file.

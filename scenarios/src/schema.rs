@@ -22,7 +22,10 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) network: Network,
     #[serde(default)]
+    pub(crate) simulator: Simulator,
+    #[serde(default)]
     pub(crate) workload: Workload,
+    pub(crate) presence: Option<Presence>,
     #[serde(default)]
     pub(crate) fault: Vec<Spanned<Fault>>,
     #[serde(default)]
@@ -64,6 +67,26 @@ pub(crate) struct Workload {
     pub(crate) body_bytes: Option<Spanned<MinMax>>,
     pub(crate) warm_up_s: Option<Spanned<Seconds>>,
     pub(crate) duration_s: Option<Spanned<Seconds>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Simulator {
+    pub(crate) tick_ms: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Presence {
+    pub(crate) second_device_percent: Option<Spanned<i64>>,
+    pub(crate) watched: Option<Spanned<i64>>,
+    pub(crate) hidden_percent: Option<Spanned<i64>>,
+    pub(crate) states_per_min: Option<Spanned<i64>>,
+    pub(crate) hides_per_min: Option<Spanned<i64>>,
+    pub(crate) absences_per_min: Option<Spanned<i64>>,
+    pub(crate) absence_s: Option<Spanned<SecondsRange>>,
+    pub(crate) watches_per_min: Option<Spanned<i64>>,
+    pub(crate) typing_per_min: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Deserialize)]

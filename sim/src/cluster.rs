@@ -1,6 +1,6 @@
 //! The hosts of one run: nodes as the plan has them, and the hosts that the clients run on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -58,11 +58,8 @@ pub struct Cluster {
     pub client_hosts: Vec<SimHost>,
     /// What each node counts of itself.
     pub metrics: BTreeMap<String, Metrics>,
+    gateways: BTreeSet<String>,
 }
-
-/// How finely time is cut.
-#[derive(Debug, Clone, Copy)]
-pub struct Ticks(pub Duration);
 
 impl Cluster {
     /// Builds the hosts and switches them on.
@@ -71,17 +68,19 @@ impl Cluster {
         choices: &Choices,
         journal: &Journal,
         recorder: &Recorder,
-        ticks: Ticks,
     ) -> Self {
         let sim = turmoil::Builder::new()
             .epoch(UNIX_EPOCH + Duration::from_millis(EPOCH_MS))
             .rng_seed(choices.value("turmoil", 0, 0))
-            .tick_duration(ticks.0)
+            .tick_duration(plan.tick)
             .simulation_duration(Duration::MAX)
             .build();
         let plane = Plane::new(choices, journal, net_config(plan));
         let (nodes, metrics) = (BTreeMap::new(), BTreeMap::new());
-        let mut cluster = Self { sim, plane, nodes, client_hosts: Vec::new(), metrics };
+        let gateways = plan.nodes.iter().filter(|node| node.role == Role::Gateway);
+        let gateways = gateways.map(|node| node.name.to_string()).collect();
+        let client_hosts = Vec::new();
+        let mut cluster = Self { sim, plane, nodes, client_hosts, metrics, gateways };
         let token_key = TokenKey::new(&choices.value("token-key", 0, 0).to_be_bytes().repeat(4))
             .expect("32 bytes are enough");
         for node in &plan.nodes {
@@ -194,6 +193,10 @@ impl Cluster {
         host.boot(at);
         self.sim.bounce(name);
         true
+    }
+
+    pub(crate) fn is_gateway(&self, name: &str) -> bool {
+        self.gateways.contains(name)
     }
 
     /// Works on a node's disk.

@@ -1,6 +1,7 @@
 //! The virtual users: each carries out its part of the plan through the reference client.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use seriatim_client::{ClientOptions, Handle, start};
 use seriatim_engine::entry::Asked;
@@ -15,6 +16,9 @@ use crate::time::SimTime;
 
 /// A token outlives every run.
 const TOKEN_HOURS: u64 = 24 * 365;
+
+/// Browsers let a hidden tab's timers fire once a minute.
+const HIDDEN_TAB_TIMER: Duration = Duration::from_secs(60);
 
 /// What the users of one client host need.
 #[derive(Clone)]
@@ -62,7 +66,7 @@ impl Users {
             name: "seriatim-sim".to_owned(),
             gateways: self.gateways.clone(),
             first_gateway: user.home_gateway,
-            background_timer: None,
+            background_timer: Some(HIDDEN_TAB_TIMER),
         };
         let names = self.gateway_names.clone();
         let mut listener = Listener::new(self.recorder.clone(), client, workspace, names);
@@ -81,6 +85,29 @@ impl Users {
                 // A client whose inbox is full has more than this to catch up with.
                 handle.reconnect().ok();
                 return;
+            }
+            Action::GoOffline => {
+                handle.go_offline().ok();
+                return;
+            }
+            Action::GoOnline => {
+                handle.go_online().ok();
+                return;
+            }
+            // What of it went out, and on which session, the client tells.
+            Action::SetPresence { state, background } => {
+                handle.set_presence(*state, *background).ok();
+                return;
+            }
+            Action::Watch { users } => {
+                handle.watch_presence(users.to_vec()).ok();
+                return;
+            }
+            Action::Type { channel } => {
+                if handle.typing(channel.channel.clone()).is_err() {
+                    return;
+                }
+                What::Typed { client, channel: channel.clone() }
             }
             Action::Join { channel } => {
                 if handle.join(channel.channel.clone()).is_err() {

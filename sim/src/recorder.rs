@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use seriatim_client::ClientEvent;
 use seriatim_engine::entry::Asked;
+use seriatim_engine::frame::PresenceState;
 use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, WorkspaceId};
 use seriatim_scenarios::history::{ClientIndex, Event, What};
 use seriatim_scenarios::judge::{Judge, Verdict};
@@ -146,6 +147,13 @@ impl State {
             | What::FaultsOver
             | What::Converged
             | What::RunEnded
+            | What::Heartbeat { .. }
+            | What::Watching { .. }
+            | What::PresenceTold { .. }
+            | What::Typed { .. }
+            | What::TypingTold { .. }
+            | What::NodeEnded { .. }
+            | What::NodeRevived { .. }
             | What::Panicked { .. }
             | What::ErrorLogged { .. }
             | What::Peak { .. }
@@ -177,19 +185,26 @@ struct JournalLine<'a> {
 }
 
 impl<'a> JournalLine<'a> {
+    fn new(
+        kind: &'static str,
+        client: Option<ClientIndex>,
+        seq: Option<SeqNo>,
+        text: Option<&'a str>,
+    ) -> Self {
+        Self { kind, client, seq, text: text.map(Cow::Borrowed) }
+    }
+
+    fn asked(
+        kind: &'static str,
+        client: ClientIndex,
+        seq: Option<SeqNo>,
+        asked: &'a Asked,
+    ) -> Self {
+        Self { kind, client: Some(client), seq, text: Some(name_of(asked)) }
+    }
+
     fn of(what: &'a What) -> Self {
-        let line = |kind, client, seq, text: Option<&'a str>| Self {
-            kind,
-            client,
-            seq,
-            text: text.map(Cow::Borrowed),
-        };
-        let asked_line = |kind, client, seq, asked| Self {
-            kind,
-            client: Some(client),
-            seq,
-            text: Some(name_of(asked)),
-        };
+        let (line, asked_line) = (Self::new, Self::asked);
         match what {
             What::Invoked { client, nonce, .. } => {
                 line("invoked", Some(*client), None, Some(nonce.as_str()))
@@ -228,7 +243,22 @@ impl<'a> JournalLine<'a> {
             What::ClientStopped { client } => line("client-stopped", Some(*client), None, None),
             What::Stored { node, entry, .. } => line("stored", None, Some(entry.seq), Some(node)),
             What::AuditDone => line("audit-done", None, None, None),
-            What::FaultBegan { name } => line("fault-began", None, None, Some(name)),
+            What::Heartbeat { client, state, background, .. } => {
+                line(said(*background), Some(*client), None, Some(state.as_str()))
+            }
+            What::Watching { client, session, .. } => {
+                line("watching", Some(*client), None, Some(session))
+            }
+            What::PresenceTold { client, user, state, .. } => {
+                line(told(*state), Some(*client), None, Some(user.as_str()))
+            }
+            What::Typed { client, .. } => line("typed", Some(*client), None, None),
+            What::TypingTold { client, user, .. } => {
+                line("typing-told", Some(*client), None, Some(user.as_str()))
+            }
+            What::NodeEnded { node } => line("node-ended", None, None, Some(node)),
+            What::NodeRevived { node } => line("node-revived", None, None, Some(node)),
+            What::FaultBegan { name, .. } => line("fault-began", None, None, Some(name)),
             What::FaultHealed { name } => line("fault-healed", None, None, Some(name)),
             What::FaultsOver => line("faults-over", None, None, None),
             What::Converged => line("converged", None, None, None),
@@ -238,6 +268,18 @@ impl<'a> JournalLine<'a> {
             What::Peak { level, .. } => line("peak", None, None, Some(level.what)),
             What::TaskLeaked { name, .. } => line("task-leaked", None, None, Some(name)),
         }
+    }
+}
+
+fn said(background: bool) -> &'static str {
+    if background { "heartbeat-hidden" } else { "heartbeat" }
+}
+
+fn told(state: PresenceState) -> &'static str {
+    match state {
+        PresenceState::Offline => "told-offline",
+        PresenceState::Away => "told-away",
+        PresenceState::Active => "told-active",
     }
 }
 
@@ -331,11 +373,20 @@ impl Listener {
                 What::SessionClosed { client, session: session.into() }
             }
             ClientEvent::Ended { .. } => What::ClientDown { client },
+            ClientEvent::Heartbeat { state, background } => {
+                What::Heartbeat { client, session: self.session.clone(), state, background }
+            }
+            ClientEvent::Watching { users } => {
+                What::Watching { client, session: self.session.clone(), users: users.into() }
+            }
+            ClientEvent::Presence { user, state } => {
+                What::PresenceTold { client, session: self.session.clone(), user, state }
+            }
+            ClientEvent::Typing { channel, user } => {
+                What::TypingTold { client, channel: self.key(channel), user }
+            }
             ClientEvent::CaughtUp { .. }
             | ClientEvent::Read { .. }
-            | ClientEvent::Presence { .. }
-            | ClientEvent::Typing { .. }
-            | ClientEvent::Heartbeat { .. }
             | ClientEvent::HeartbeatAnswered => return None,
         })
     }

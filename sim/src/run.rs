@@ -12,7 +12,7 @@ use seriatim_scenarios::judge::{Judge, Verdict};
 use seriatim_scenarios::plan::Plan;
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
 
-use crate::cluster::{Cluster, Ticks};
+use crate::cluster::Cluster;
 use crate::faults::{FaultCount, Faults};
 use crate::hygiene::{Finding, FindingKind, Hygiene};
 use crate::journal::{Journal, Keep};
@@ -24,13 +24,12 @@ use crate::time::SimTime;
 /// How a run is carried out. Part of what decides the journal.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    pub tick: Duration,
     pub keep: Keep,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { tick: Duration::from_millis(10), keep: Keep::Nothing }
+        Self { keep: Keep::Nothing }
     }
 }
 
@@ -74,12 +73,12 @@ pub fn run(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult>
 
 fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult> {
     let journal = Journal::new(options.keep.clone())?;
-    let judge = Judge::new(&plan.roster(), &plan.expect);
+    let judge = Judge::new(&plan.roster(), &plan.expect, plan.presence_lag());
     let recorder = Recorder::new(judge, journal.clone());
     let choices = Choices::new(plan.seed);
     let hygiene = Hygiene::new();
     let watch = hygiene.watch();
-    let mut cluster = Cluster::start(plan, &choices, &journal, &recorder, Ticks(options.tick));
+    let mut cluster = Cluster::start(plan, &choices, &journal, &recorder);
     let mut faults = Faults::new(plan);
     let mut supervisor = Supervisor::default();
     let mut peaks = Peaks::default();
@@ -163,7 +162,7 @@ fn advance(
     loop {
         let now = cluster.now();
         faults.advance(now, cluster, recorder);
-        supervisor.advance(now, cluster);
+        supervisor.advance(now, cluster, recorder);
         peaks.advance(now, cluster, recorder);
         if !faults_told && faults.are_over() && now >= end {
             faults_told = true;

@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use seriatim_scenarios::history::What;
+
 use crate::cluster::Cluster;
 use crate::host::Exit;
+use crate::recorder::Recorder;
 use crate::time::SimTime;
 
 /// The wait before a process is started again; doubled while it keeps ending.
@@ -35,7 +38,7 @@ struct Watched {
 
 impl Supervisor {
     /// Sees to what ended and starts what is due at `now`, which every host has reached.
-    pub fn advance(&mut self, now: SimTime, cluster: &mut Cluster) {
+    pub fn advance(&mut self, now: SimTime, cluster: &mut Cluster, recorder: &Recorder) {
         let names: Vec<String> = cluster.nodes.keys().cloned().collect();
         for name in names {
             let Some(host) = cluster.nodes.get(&name) else { continue };
@@ -43,6 +46,7 @@ impl Supervisor {
                 host.kill(now);
                 cluster.sim.crash(name.as_str());
                 if exit != Exit::Stopped {
+                    recorder.record(now, What::NodeEnded { node: name.as_str().into() });
                     self.nodes.entry(name.clone()).or_default().ended(now);
                 }
             }
@@ -50,7 +54,10 @@ impl Supervisor {
             if watched.start_at.is_some_and(|at| at <= now) {
                 watched.start_at = None;
                 watched.started_at = now;
-                self.restarts += u64::from(cluster.start_node(now, &name));
+                if cluster.start_node(now, &name) {
+                    self.restarts += 1;
+                    recorder.record(now, What::NodeRevived { node: name.as_str().into() });
+                }
             }
         }
     }

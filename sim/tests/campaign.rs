@@ -1,7 +1,5 @@
 //! Whole campaigns: the same seeds give the same journals, and promises hold under every fault.
 
-use std::time::Duration;
-
 use seriatim_scenarios::fault::{Aim, FaultKind};
 use seriatim_scenarios::judge::Outcome;
 use seriatim_scenarios::parse;
@@ -61,7 +59,7 @@ fn campaign(jobs: usize, seeds: u64) -> Outcomes {
 fn run_text(text: &str, jobs: usize, seeds: u64) -> Outcomes {
     let scenario = parse::scenario("every-fault.toml", text).expect("a sound scenario");
     let entry = Entry { scenario, argument: "every-fault".to_owned() };
-    let options = RunOptions { tick: Duration::from_millis(10), ..RunOptions::default() };
+    let options = RunOptions::default();
     let campaign = Campaign { scenarios: vec![entry], first_seed: 1, seeds, jobs, options };
     campaign.run(|_, _| {}).expect("threads can be had")
 }

@@ -107,6 +107,16 @@ pub enum PresenceState {
     Active,
 }
 
+impl PresenceState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::Away => "away",
+            Self::Active => "active",
+        }
+    }
+}
+
 /// A position to resume from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resume {

@@ -75,6 +75,7 @@ impl Seen {
             | ClientEvent::Typing { .. }
             | ClientEvent::Heartbeat { .. }
             | ClientEvent::Read { .. }
+            | ClientEvent::Watching { .. }
             | ClientEvent::HeartbeatAnswered => {}
         }
     }

@@ -47,6 +47,13 @@ impl Attendance {
             | What::FaultBegan { .. }
             | What::FaultHealed { .. }
             | What::FaultsOver
+            | What::Heartbeat { .. }
+            | What::Watching { .. }
+            | What::PresenceTold { .. }
+            | What::Typed { .. }
+            | What::TypingTold { .. }
+            | What::NodeEnded { .. }
+            | What::NodeRevived { .. }
             | What::Panicked { .. }
             | What::ErrorLogged { .. }
             | What::Peak { .. }

@@ -122,6 +122,13 @@ impl Guarantee for Convergence {
             | What::FaultBegan { .. }
             | What::FaultHealed { .. }
             | What::RunEnded
+            | What::Heartbeat { .. }
+            | What::Watching { .. }
+            | What::PresenceTold { .. }
+            | What::Typed { .. }
+            | What::TypingTold { .. }
+            | What::NodeEnded { .. }
+            | What::NodeRevived { .. }
             | What::Panicked { .. }
             | What::ErrorLogged { .. }
             | What::Peak { .. }

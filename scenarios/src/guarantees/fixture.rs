@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_engine::entry::{Asked, Content, Entry};
+use seriatim_engine::frame::PresenceState;
 use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey, WorkspaceId};
 use seriatim_engine::levels::Level;
 use seriatim_engine::time::WallTime;
@@ -45,7 +46,7 @@ pub(crate) fn healthy() -> History {
         delivered(0, hello()),
         received(1, "b", hello()),
         delivered(1, hello()),
-        What::FaultBegan { name: "sigkill gateway-1".into() },
+        began(),
         closed(1, "b"),
         invoked(1, "n3", "lost"),
         invoked(0, "n2", "more"),
@@ -225,6 +226,19 @@ pub(crate) fn received(client: u32, session: &str, entry: Entry) -> What {
 
 pub(crate) fn delivered(client: u32, entry: Entry) -> What {
     What::Delivered { client: ClientIndex(client), channel: channel(), entry }
+}
+
+pub(crate) fn told_active(client: u32, session: &str, index: u32) -> What {
+    What::PresenceTold {
+        client: ClientIndex(client),
+        session: session.into(),
+        user: user(index),
+        state: PresenceState::Active,
+    }
+}
+
+pub(crate) fn began() -> What {
+    What::FaultBegan { name: "sigkill gateway-1".into(), behind_gateways: false }
 }
 
 pub(crate) fn closed(client: u32, session: &str) -> What {

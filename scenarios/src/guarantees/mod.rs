@@ -22,6 +22,7 @@ mod no_invention;
 mod no_lost_ack;
 mod once;
 mod positions;
+mod presence;
 mod ranges;
 mod real_time_order;
 mod seen;
@@ -36,13 +37,14 @@ pub use no_invention::NoInvention;
 pub use no_lost_ack::NoLostAck;
 pub use once::Once;
 pub(crate) use positions::Positions;
+pub use presence::Presence;
 pub use real_time_order::RealTimeOrder;
 pub(crate) use seen::Recognizer;
 pub use seen::{ChannelNumber, Seen};
 pub use sender_order::SenderOrder;
 
 /// The names of the guarantees, in the order in which they are told everywhere.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     DenseOrder::NAME,
     RealTimeOrder::NAME,
     SenderOrder::NAME,
@@ -50,6 +52,7 @@ pub const NAMES: [&str; 10] = [
     Once::NAME,
     NoInvention::NAME,
     ContiguousDelivery::NAME,
+    Presence::NAME,
     Convergence::NAME,
     Bounded::NAME,
     Hygiene::NAME,
@@ -62,7 +65,11 @@ pub const VIOLATIONS_MAX: usize = 5;
 const WITNESS_MAX: usize = 10;
 
 /// Every guarantee, in the order of [`NAMES`].
-pub fn all(roster: &Roster, converge_within: Duration) -> Vec<Box<dyn Guarantee>> {
+pub fn all(
+    roster: &Roster,
+    converge_within: Duration,
+    presence_lag: Duration,
+) -> Vec<Box<dyn Guarantee>> {
     vec![
         Box::new(DenseOrder::new(roster.clone())),
         Box::new(RealTimeOrder::new(roster.clone())),
@@ -71,6 +78,7 @@ pub fn all(roster: &Roster, converge_within: Duration) -> Vec<Box<dyn Guarantee>
         Box::new(Once::new(roster.clone())),
         Box::new(NoInvention::new(roster.clone())),
         Box::new(ContiguousDelivery::default()),
+        Box::new(Presence::new(roster, presence_lag)),
         Box::new(Convergence::new(roster, converge_within)),
         Box::new(Bounded::default()),
         Box::new(Hygiene::default()),

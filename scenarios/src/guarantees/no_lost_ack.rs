@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn an_accepted_message_that_the_log_lost_breaks_it() {
         let history = healthy()
-            .before(&What::FaultBegan { name: "sigkill gateway-1".into() }, [invoked(1, "n5", "x")])
+            .before(&began(), [invoked(1, "n5", "x")])
             .before(&What::FaultsOver, [accepted(1, "n5", 5)])
             .without(&What::Converged);
         assert_eq!(found(history), ["accepted as #5, but the log has nothing there"]);

@@ -38,6 +38,20 @@ body_bytes = { min = 32, max = 512 }
 warm_up_s = 5
 duration_s = 60.5
 
+[simulator]
+tick_ms = 20
+
+[presence]
+second_device_percent = 40
+watched = 6
+hidden_percent = 20
+states_per_min = 30
+hides_per_min = 6
+absences_per_min = 10
+absence_s = { min = 2, max = 20.5 }
+watches_per_min = 11
+typing_per_min = 31
+
 [[fault]]
 kind = "power_loss"
 target = "gateway:any"
@@ -87,6 +101,13 @@ fn a_file_with_every_key_is_read_as_it_is_written() {
     assert_eq!(scenario.network.tail, Tail::Heavy);
     assert_eq!(scenario.workload.members, Range { min: 2, max: 50 });
     assert_eq!(scenario.workload_end(), Duration::from_millis(65_500));
+    assert_eq!(scenario.tick, Duration::from_millis(20));
+    let presence = scenario.presence.unwrap();
+    assert_eq!((presence.second_device_percent, presence.watched), (40, 6));
+    assert_eq!((presence.hidden_percent, presence.states_per_min), (20, 30));
+    assert_eq!((presence.hides_per_min, presence.absences_per_min), (6, 10));
+    assert_eq!(presence.absence.max, Duration::from_millis(20_500));
+    assert_eq!((presence.watches_per_min, presence.typing_per_min), (11, 31));
     let [loss, reset, crashes, jump, restart] = &scenario.faults[..] else {
         panic!("{:?}", scenario.faults)
     };
@@ -161,10 +182,20 @@ fn values_out_of_range_and_nonsense_are_refused_with_a_remedy() {
         ("[workload]\nmembers = { min = 3, max = 2 }\n", "min above max"),
         ("[workload]\nbody_bytes = { min = 0, max = 9 }\n", "`body_bytes.min` is 0"),
         ("[workload]\nbody_bytes = { min = 1, max = 16385 }\n", "give 1 to 16384"),
-        ("[workload]\nwarm_up_s = 0\n", "`warm_up_s` is 0; give 1 to 3600 seconds"),
+        ("[workload]\nwarm_up_s = 0\n", "`warm_up_s` is 0; give 1 to 86400 seconds"),
         ("[workload]\nwarm_up_s = nan\n", "`warm_up_s` is NaN"),
         ("[workload]\nduration_s = inf\n", "`duration_s` is inf"),
         ("[workload]\nsends_per_s = 9999\nduration_s = 3600\n", "sends in all"),
+        ("[simulator]\ntick_ms = 0\n", "3:11: `tick_ms` is 0; give 1 to 1000"),
+        ("[presence]\nwatched = 501\n", "3:11: `watched` is 501; give 0 to 500"),
+        ("[presence]\nhidden_percent = 101\n", "3:18: `hidden_percent` is 101; give 0 to 100"),
+        ("[presence]\nabsence_s = { min = 9, max = 3 }\n", "3:13: `absence_s` has min above max"),
+        ("[presence]\nabsence_s = 0\n", "`absence_s` is 0; give 0.001 to 86400 seconds"),
+        ("[presence]\ndevices = 2\n", "3:1: unknown field `devices`"),
+        (
+            "[workload]\nduration_s = 86400\nsends_per_s = 1\n[presence]\nhides_per_min = 9999\n",
+            "6:17: `hides_per_min` makes 14398560 changes; the limit is 2000000: lower it",
+        ),
         ("[expect]\nconverge_within_s = 0\n", "`converge_within_s` is 0"),
         ("[expect]\naccepted_min = -4\n", "`accepted_min` is -4"),
     ];
@@ -279,6 +310,11 @@ fn nearly_a_scenario() -> impl Strategy<Value = String> {
                 "gap_ms",
                 "offset_ms",
                 "latency_ms",
+                "tick_ms",
+                "watched",
+                "hidden_percent",
+                "absence_s",
+                "states_per_min",
             ]),
             prop_oneof![
                 any::<i64>().prop_map(|value| value.to_string()),
@@ -320,7 +356,7 @@ proptest! {
     }
 
     #[test]
-    fn one_changed_number_makes_no_panic(nth in 0..60_usize, put in prop_oneof![
+    fn one_changed_number_makes_no_panic(nth in 0..90_usize, put in prop_oneof![
         any::<i64>().prop_map(|number| number.to_string()),
         any::<f64>().prop_map(|number| format!("{number:?}")),
         (-5_i64..5_000).prop_map(|number| number.to_string()),

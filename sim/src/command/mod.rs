@@ -7,7 +7,6 @@ mod twice;
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -97,9 +96,6 @@ struct Selection {
     /// Runs at a time; as many as there are cores, if not given.
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
-    /// The simulator's step, in milliseconds: how finely hosts take turns.
-    #[arg(long, default_value = "10")]
-    tick_ms: NonZeroU64,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -142,13 +138,12 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<u8> {
 impl Selection {
     fn campaign(&self, scenarios: Vec<Entry>) -> Campaign {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let tick = Duration::from_millis(self.tick_ms.get());
         Campaign {
             scenarios,
             first_seed: self.seed,
             seeds: self.seeds.get(),
             jobs: self.jobs.map_or(cores, NonZeroUsize::get),
-            options: RunOptions { tick, ..RunOptions::default() },
+            options: RunOptions::default(),
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn run(campaign: &Campaign, against: Option<&Path>) -> anyhow::Result
     println!("\n{name} seed {seed}: {one} here, {other} there.");
     let entry = campaign.scenarios.iter().find(|entry| entry.scenario.name == *name);
     if let Some(entry) = entry {
-        println!("{}", first_difference(&ours, theirs, campaign, entry, seed)?);
+        println!("{}", first_difference(&ours, theirs, entry, seed)?);
         let argument = &entry.argument;
         println!("\nAgain: cargo sim twice {argument} --seed {seed} --seeds 1");
     }
@@ -68,7 +68,7 @@ fn hashes_of(program: &Path, campaign: &Campaign, entry: &Entry) -> anyhow::Resu
     let mut command = Command::new(program);
     command.arg("hash").arg(&entry.argument).args(["--seed", &campaign.first_seed.to_string()]);
     command.args(["--seeds", &campaign.seeds.to_string()]);
-    command.args(["--jobs", &campaign.jobs.to_string()]).args(["--tick-ms", &tick_ms(campaign)]);
+    command.args(["--jobs", &campaign.jobs.to_string()]);
     let output = command
         .stderr(Stdio::inherit())
         .output()
@@ -91,7 +91,6 @@ fn hashes_of(program: &Path, campaign: &Campaign, entry: &Entry) -> anyhow::Resu
 fn first_difference(
     ours: &Path,
     theirs: &Path,
-    campaign: &Campaign,
     entry: &Entry,
     seed: &str,
 ) -> anyhow::Result<String> {
@@ -101,7 +100,6 @@ fn first_difference(
         let journal = folder.join(name);
         Command::new(program)
             .args(["run", &entry.argument, "--seed", seed, "--seeds", "1"])
-            .args(["--tick-ms", &tick_ms(campaign)])
             .arg("--out")
             .arg(&folder)
             .arg("--journal")
@@ -133,8 +131,4 @@ fn first_difference(
         }
     }
     Ok("Run again, both journals were the same: the difference comes and goes.".to_owned())
-}
-
-fn tick_ms(campaign: &Campaign) -> String {
-    campaign.options.tick.as_millis().to_string()
 }

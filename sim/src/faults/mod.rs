@@ -71,7 +71,9 @@ impl Faults {
             let Some(strike) = self.strikes.get_mut(index) else { continue };
             match change {
                 Change::Begin(_) => {
-                    recorder.record(now, What::FaultBegan { name: strike.name.clone() });
+                    let behind_gateways = is_behind_gateways(&strike.planned.target, cluster);
+                    let name = strike.name.clone();
+                    recorder.record(now, What::FaultBegan { name, behind_gateways });
                     strike.begin(now, cluster);
                     if strike.is_waiting() {
                         self.waiting.push(index);
@@ -117,5 +119,16 @@ fn target_name(target: &PlannedTarget) -> String {
         PlannedTarget::Link(a, b) => format!("{a} and {b}"),
         PlannedTarget::Clients { gateways } => format!("clients of {}", listed(gateways)),
         PlannedTarget::Nodes(nodes) => listed(nodes),
+    }
+}
+
+/// It leaves gateways and what runs between them and their clients alone.
+fn is_behind_gateways(target: &PlannedTarget, cluster: &Cluster) -> bool {
+    match target {
+        PlannedTarget::Node(_) | PlannedTarget::Nodes(_) => {
+            !target.nodes().iter().any(|node| cluster.is_gateway(node.as_str()))
+        }
+        PlannedTarget::Link(..) => true,
+        PlannedTarget::Clients { .. } => false,
     }
 }

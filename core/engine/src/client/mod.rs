@@ -167,6 +167,10 @@ pub enum ClientEvent {
         state: PresenceState,
         background: bool,
     },
+    /// A `presence_subscribe` went out on the session. For the same.
+    Watching {
+        users: Vec<UserId>,
+    },
     /// The server has the session's oldest heartbeat that it hadn't answered. For the same.
     HeartbeatAnswered,
     /// The session ended; the client connects again by itself.

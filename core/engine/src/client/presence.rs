@@ -80,5 +80,7 @@ impl Client {
         self.last_id += 1;
         let (id, users) = (self.last_id, self.presence.watched.clone());
         self.say(now, ClientFrame::PresenceSubscribe { id, users }, effects);
+        let users = self.presence.watched.clone();
+        effects.push(Effect::Emit(ClientEvent::Watching { users }));
     }
 }

@@ -252,7 +252,9 @@ fn what_the_application_said_of_presence_is_said_again_on_the_next_session() {
     let users = vec![UserId::new("bob").unwrap()];
     let watch = Command::WatchPresence { users: users.clone() };
     let first = client.feed(at(2), Input::Command(watch));
-    assert!(matches!(&first[..], [Effect::Send(ClientFrame::PresenceSubscribe { .. })]));
+    let watching = Effect::Emit(ClientEvent::Watching { users: users.clone() });
+    assert!(matches!(&first[..], [Effect::Send(ClientFrame::PresenceSubscribe { .. }), watched]
+            if *watched == watching));
 
     client.feed(at(3), Input::Disconnected);
     let due = client.next_deadline().unwrap();
