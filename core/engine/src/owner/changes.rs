@@ -200,16 +200,25 @@ impl Owner {
     }
 
     fn add(&self, key: &ChannelKey, by: &UserId, user: UserId) -> Result<Outcome, Refusal> {
-        self.check_member(key, by)?;
-        self.check_not_direct(key)?;
-        if let Standing::Member { from } = self.standing(key, &user) {
+        let standing = self.standing(key, &user);
+        if let Standing::Member { from } = standing
+            && self.saw(key, by, from)
+        {
             return Ok(Outcome::SoSince(from));
         }
+        self.check_member(key, by)?;
+        self.check_not_direct(key)?;
         self.has_room(key, &user)?;
         Ok(Outcome::Takes(Content::Added { user, by: by.clone() }))
     }
 
     fn remove(&self, key: &ChannelKey, by: &UserId, user: UserId) -> Result<Outcome, Refusal> {
+        let standing = self.standing(key, &user);
+        if let Standing::Former { until } = standing
+            && self.saw(key, by, until)
+        {
+            return Ok(Outcome::SoSince(until));
+        }
         self.check_member(key, by)?;
         self.check_not_direct(key)?;
         let origin = self.channels.get(key).map(|channel| &channel.origin);
@@ -219,15 +228,24 @@ impl Owner {
             let message = format!("only who made {} may remove others from it", key.channel);
             return Err(Refusal::new(RejectCode::Forbidden, message));
         }
-        match self.standing(key, &user) {
+        match standing {
             Standing::Member { .. } => {
                 Ok(Outcome::Takes(Content::Removed { user, by: by.clone() }))
             }
-            Standing::Former { until } => Ok(Outcome::SoSince(until)),
-            Standing::Stranger => {
+            Standing::Former { .. } | Standing::Stranger => {
                 let message = format!("{user} is not in channel {}", key.channel);
                 Err(Refusal::new(RejectCode::BadMembers, message))
             }
+        }
+    }
+
+    /// Whether `user` is in the channel, or was at `seq`. Of what was done by then they may hear that
+    /// it is done: it may be their own request, whose reply was lost before they were out.
+    fn saw(&self, channel: &ChannelKey, user: &UserId, seq: SeqNo) -> bool {
+        match self.standing(channel, user) {
+            Standing::Stranger => false,
+            Standing::Member { .. } => true,
+            Standing::Former { until } => seq <= until,
         }
     }
 

@@ -114,6 +114,19 @@ fn a_retry_of_a_send_is_not_refused_because_its_sender_has_left() {
 }
 
 #[test]
+fn a_retry_of_a_change_is_not_refused_because_its_sender_was_removed_since() {
+    let mut owner = private();
+    owner.ask(change(1, "bob", add("eve")));
+    owner.ask(change(2, "ada", remove("bob")));
+    owner.ask(change(3, "ada", add("joe")));
+    owner.feed(Input::Stored { count: 3 });
+    assert_eq!(owner.ask(change(4, "bob", add("eve"))), [accepted(4, 2, true)]);
+    let unseen = code(&mut owner, "bob", add("joe"));
+    assert_eq!(unseen, Some(RejectCode::NotMember), "that was after their time");
+    assert_eq!(code(&mut owner, "bob", add("ann")), Some(RejectCode::NotMember));
+}
+
+#[test]
 fn a_private_channel_is_changed_by_its_members_and_by_nobody_else() {
     let mut owner = private();
     assert_eq!(code(&mut owner, "eve", Change::Join), Some(RejectCode::Forbidden));
