@@ -131,25 +131,25 @@ impl LogStore {
     }
 }
 
-fn check<'a>(record: &'a [u8], channel: &[u8], seq: SeqNo) -> Result<Peek<'a>, Flaw> {
+pub(super) fn check<'a>(record: &'a [u8], channel: &[u8], seq: SeqNo) -> Result<Peek<'a>, Flaw> {
     let record = peek(record)?;
     if record.channel == channel && record.seq == seq { Ok(record) } else { Err(ANOTHER_RECORD) }
 }
 
 /// Reads a run's records from its start to its end.
-struct Records {
+pub(super) struct Records {
     run: Arc<Run>,
     window: Bytes,
     start: u64,
 }
 
 impl Records {
-    fn of(run: &Arc<Run>) -> Self {
+    pub(super) fn of(run: &Arc<Run>) -> Self {
         Self { run: Arc::clone(run), window: Bytes::new(), start: 0 }
     }
 
     /// The record at `offset`, not verified, which ends at `end` or before.
-    async fn at(&mut self, offset: u64, end: u64) -> Result<Bytes, StoreError> {
+    pub(super) async fn at(&mut self, offset: u64, end: u64) -> Result<Bytes, StoreError> {
         if let Some(record) = self.in_window(offset) {
             return Ok(record);
         }

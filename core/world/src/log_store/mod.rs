@@ -92,6 +92,7 @@
 //! strayed has another channel or seq than the one that is looked for.
 
 mod block;
+mod check;
 mod directory;
 mod extent;
 mod flush;
@@ -119,6 +120,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+pub use check::{CheckReport, Damage, LostEntries, Progress, check, shards};
 pub use options::LogStoreOptions;
 pub use recovery::RecoveryReport;
 pub use segment::SEGMENT_BYTES_MAX;

@@ -186,7 +186,11 @@ impl Run {
     }
 
     /// The marks of block `number` of an extent.
-    async fn marks(&self, extent: &Extent, number: u32) -> Result<Vec<Mark>, StoreError> {
+    pub(super) async fn marks(
+        &self,
+        extent: &Extent,
+        number: u32,
+    ) -> Result<Vec<Mark>, StoreError> {
         let offset = extent.end().saturating_add(u64::from(number) * MARKS_BLOCK_BYTES);
         let count = (extent.marks - number * MARKS_PER_BLOCK).min(MARKS_PER_BLOCK);
         let missing = u64::from(MARKS_PER_BLOCK - count) * 24;
