@@ -18,6 +18,7 @@ use seriatim_scenarios::plan::{Plan, PlannedNode};
 use seriatim_scenarios::scenario::Tail;
 use seriatim_world::log_store::LogStoreOptions;
 use seriatim_world::{Clock, StoreError, clock};
+use tokio::sync::watch;
 use turmoil::Sim;
 
 use crate::disk::{DiskConfig, SimDisk};
@@ -277,7 +278,7 @@ fn node_config(plan: &Plan, node: &PlannedNode, token_key: &TokenKey) -> NodeCon
     let gateway = (node.role == Role::Gateway).then(|| GatewayRole {
         listen: format!("{}:{CLIENT_PORT}", node.name),
         owners: (0..plan.shards).map(|shard| owner_of(plan, ShardId(shard))).collect(),
-        token_key: token_key.clone(),
+        token_keys: watch::channel(token_key.clone().into()).1,
         rates: RateLimits::default(),
         origins: AllowedOrigins::default(),
     });

@@ -63,6 +63,7 @@ impl Users {
             Claims { workspace: workspace.clone(), user: user.key.user.clone(), expires_at };
         let options = ClientOptions {
             token: self.token_key.sign(&claims),
+            renew_token: None,
             name: "seriatim-sim".to_owned(),
             gateways: self.gateways.clone(),
             first_gateway: user.home_gateway,

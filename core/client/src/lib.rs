@@ -9,5 +9,5 @@ mod handle;
 mod run;
 
 pub use handle::{Handle, Refused};
-pub use run::{ClientOptions, start};
+pub use run::{ClientOptions, TokenSource, start};
 pub use seriatim_engine::client::{ClientEvent, Command};

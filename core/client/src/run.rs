@@ -1,5 +1,6 @@
 //! The shell of the client machine: one task with at most one connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,6 +18,9 @@ use crate::handle::Handle;
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
     pub token: String,
+    /// Where the next token comes from when the server takes this one no more. Without it the
+    /// client ends then.
+    pub renew_token: Option<TokenSource>,
     /// Sent in `hello`, for the server's logs.
     pub name: String,
     /// `host:port` of every gateway to choose from.
@@ -26,6 +30,26 @@ pub struct ClientOptions {
     /// The least time between two timers while the client is in the background, as browsers have it
     /// for hidden tabs. `None` where timers are not throttled.
     pub background_timer: Option<Duration>,
+}
+
+/// Asks whoever issues tokens for a new one; none is given to a user who may not come back.
+#[derive(Clone)]
+pub struct TokenSource(Arc<AskForToken>);
+
+type AskForToken = dyn Fn() -> Renewing + Send + Sync;
+
+type Renewing = BoxFuture<'static, Option<String>>;
+
+impl TokenSource {
+    pub fn new(ask: impl Fn() -> Renewing + Send + Sync + 'static) -> Self {
+        Self(Arc::new(ask))
+    }
+}
+
+impl std::fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenSource")
+    }
 }
 
 /// Where clients open their WebSocket.
@@ -55,6 +79,8 @@ struct Shell<F> {
     on_event: F,
     opening: Option<Opening>,
     connection: Option<Connection>,
+    renew_token: Option<TokenSource>,
+    renewing: Option<Renewing>,
     background_timer: Option<Duration>,
     ticked_at: MonoTime,
 }
@@ -80,6 +106,8 @@ async fn run<F: FnMut(ClientEvent) + Send>(
         on_event,
         opening: None,
         connection: None,
+        renew_token: options.renew_token,
+        renewing: None,
         background_timer: options.background_timer,
         ticked_at: MonoTime::default(),
     };
@@ -118,6 +146,10 @@ impl<F: FnMut(ClientEvent)> Shell<F> {
                         Input::Disconnected
                     }
                 })
+            }
+            token = wait_for(&mut self.renewing) => {
+                self.renewing = None;
+                Some(Input::Token(token))
             }
             // Before frames, which may never cease.
             () = tick => {
@@ -160,15 +192,21 @@ impl<F: FnMut(ClientEvent)> Shell<F> {
                 self.opening = None;
                 self.connection = None;
             }
+            Effect::RenewToken => {
+                self.renewing = Some(match &self.renew_token {
+                    Some(TokenSource(ask)) => ask(),
+                    None => Box::pin(std::future::ready(None)),
+                });
+            }
             Effect::Emit(event) => (self.on_event)(event),
         }
     }
 }
 
-/// The connection, once it is open; pending for ever when none is being opened.
-async fn wait_for(opening: &mut Option<Opening>) -> std::io::Result<Connection> {
-    match opening {
-        Some(opening) => opening.await,
+/// What `future` gives; pending for ever when there is none.
+async fn wait_for<T>(future: &mut Option<BoxFuture<'static, T>>) -> T {
+    match future {
+        Some(future) => future.await,
         None => std::future::pending().await,
     }
 }

@@ -299,8 +299,10 @@ impl RejectCode {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GoodbyeCode {
-    /// The token is missing, malformed, forged or expired.
+    /// The token of `hello` is malformed, forged or expired.
     Unauthorized,
+    /// The token has expired during the session.
+    TokenExpired,
     /// The first frame was not `hello`, or `hello` came twice or not in time.
     Protocol,
     /// A resume position lies behind the channel's head: it belongs to another log.
@@ -317,6 +319,7 @@ impl GoodbyeCode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unauthorized => "unauthorized",
+            Self::TokenExpired => "token_expired",
             Self::Protocol => "protocol",
             Self::ResumeAhead => "resume_ahead",
             Self::Unavailable => "unavailable",

@@ -96,6 +96,11 @@ name!(
     NONCE_BYTES_MAX
 );
 name!(
+    /// A key that signs tokens.
+    KeyId,
+    NAME_BYTES_MAX
+);
+name!(
     /// A node of a deployment, as its configuration calls it.
     NodeId,
     NAME_BYTES_MAX

@@ -70,6 +70,17 @@ pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the log shows of a client's name for itself, in characters. The rest is cut.
 pub const LOGGED_CLIENT_CHARS_MAX: usize = 64;
 
+/// A secret shorter than the hash is easier to guess than the hash (RFC 7518 §3.2). Shorter: the
+/// server does not start.
+pub const SECRET_BYTES_MIN: usize = 32;
+
+/// Our claims need under 400 bytes; other issuers add some of their own. Longer: refused unread.
+pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+
+/// Keys that verify tokens: the one in use, the one before it, and some that were forgotten. A token
+/// that names none is tried with each. More: the file is refused.
+pub const TOKEN_KEYS_MAX: usize = 8;
+
 /// Channels that one `hello` may resume. More: the frame is rejected.
 pub const RESUME_CHANNELS_MAX: usize = 1_000;
 
@@ -177,6 +188,10 @@ pub const SESSIONS_MAX: usize = 19_500;
 /// itself it takes 4 MiB of each stuck client before it lets us know. More waits in the session's
 /// queue.
 pub const CLIENT_SEND_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Encrypted bytes that one stream keeps for a socket that takes none. More waits in the session's
+/// queue, unencrypted, where it is counted and shared.
+pub const TLS_BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// Requests that one session may have open. More: rejected as `busy`.
 pub const SESSION_REQUESTS_MAX: usize = 256;

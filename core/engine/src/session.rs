@@ -4,7 +4,7 @@ use crate::frame::Resume;
 use crate::ids::{ChannelKey, UserKey};
 use crate::limits::{SESSION_QUEUE_BYTES_LOW, SESSION_QUEUE_BYTES_MAX};
 use crate::link::Ticket;
-use crate::time::MonoTime;
+use crate::time::{MonoTime, WallTime};
 
 /// A session, keyed by its connection.
 #[derive(Debug)]
@@ -12,6 +12,8 @@ pub struct Session {
     pub phase: Phase,
     /// When the last frame came.
     pub heard_at: MonoTime,
+    /// When its token expires. Before `hello` it has none.
+    pub expires_at: WallTime,
     /// Requests without a reply.
     pub requests: usize,
     /// Those of them that are for a page of history.
@@ -44,6 +46,7 @@ impl Session {
         Self {
             phase: Phase::Greeting,
             heard_at: now,
+            expires_at: WallTime(u64::MAX),
             requests: 0,
             pages: 0,
             queue: SendQueue::default(),

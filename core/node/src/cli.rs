@@ -1,4 +1,4 @@
-//! Subcommands: serve, node, token.
+//! Subcommands: serve, node, token; `key` is in [`crate::key_command`].
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,19 @@ use clap::{Args, Parser, Subcommand};
 
 use seriatim_engine::ids::{NodeId, ShardId, UserId, WorkspaceId};
 use seriatim_engine::time::WallTime;
-use seriatim_engine::token::{Claims, TokenKey};
+use seriatim_engine::token::{Claims, TokenKeys};
 use seriatim_node::{
     GatewayRole, LinkAddress, Listening, MessagesRole, Metrics, NodeConfig, OwnerConfig,
     run as run_node,
 };
 use seriatim_world::log_store::LogStoreOptions;
 use seriatim_world::{World, real};
+use tokio::sync::watch;
 
 use crate::gateway_flags::GatewayFlags;
+use crate::key_command::KeyCommand;
 use crate::log::LogFlags;
+use crate::renewal::{self, Renewal};
 use crate::{exposure, secret};
 
 /// seriatim: messages, one after another, in order.
@@ -39,12 +42,14 @@ enum Command {
     Node(Node),
     /// Mint a token that lets a user connect.
     Token(Token),
+    /// List, add and remove the keys that sign tokens.
+    Key(KeyCommand),
 }
 
 #[derive(Debug, Args)]
 struct Serve {
     /// Where clients connect. Anything but a loopback address is open to the network, and needs
-    /// `--insecure-plain`.
+    /// `--tls-cert`, or `--insecure-plain`.
     #[arg(long, default_value = "127.0.0.1:7400")]
     listen: String,
     /// Where the log and the token secret are kept; created at the first start.
@@ -104,21 +109,23 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Serve(serve) => serve.run(),
         Command::Node(node) => node.run(),
         Command::Token(token) => token.run(),
+        Command::Key(key) => key.run(),
     }
 }
 
 impl Serve {
     fn run(self) -> anyhow::Result<()> {
-        exposure::check_plain("--listen", &self.listen, self.gateway.insecure_plain)?;
-        let world = world(&self.data)?;
-        let token_key = secret::load_or_create(&self.data, &*world.entropy)?;
+        let mut world = world(&self.data)?;
+        let clients = self.gateway.clients("--listen", &self.listen, &mut world)?;
+        let token_keys = secret::load_or_create(&self.data, &*world.entropy)?;
+        let (watched, keys_renewal) = renewed_keys(&self.data, token_keys.clone());
         let shard = ShardId(0);
         let config = NodeConfig {
             node: NodeId::new("all")?,
             gateway: Some(GatewayRole {
-                listen: self.listen,
+                listen: clients.listen,
                 owners: vec![OwnerConfig { shard, link: LinkAddress::Local }],
-                token_key: token_key.clone(),
+                token_keys: watched,
                 rates: self.gateway.rates(),
                 origins: self.gateway.origins(),
             }),
@@ -133,21 +140,24 @@ impl Serve {
         let data = self.data.display().to_string();
         let ready = move |listening: Listening| {
             let address = listening.clients.unwrap_or_default();
-            let token = |user| demo_token(&token_key, user, now);
-            print_next_steps(&address, &data, &token("ada"), &token("bob"));
+            let token = |user| demo_token(&token_keys, user, now);
+            let secure = if clients.encrypted { "s" } else { "" };
+            print_next_steps(secure, &address, &data, &token("ada"), &token("bob"));
         };
-        start(world, config, ready)
+        let renewals = clients.renewal.into_iter().chain([keys_renewal]).collect();
+        start(world, config, renewals, ready)
     }
 }
 
-fn print_next_steps(address: &str, data: &str, ada: &str, bob: &str) {
+/// `secure` is the `s` of https and wss, or nothing.
+fn print_next_steps(secure: &str, address: &str, data: &str, ada: &str, bob: &str) {
     say(&format!(
-        "seriatim is up.\n\n  clients   ws://{address}/v1/ws   (subprotocol seriatim.v1)\n  \
-         health    http://{address}/healthz\n  data      {data}\n  \
+        "seriatim is up.\n\n  clients   ws{secure}://{address}/v1/ws   (subprotocol seriatim.v1)\n  \
+         health    http{secure}://{address}/healthz\n  data      {data}\n  \
          token     {ada}\n            (user ada of workspace demo, good for 24 hours)\n\n\
          Next: open the chat page in two windows, as ada and as bob\n\n  \
-         http://{address}/#token={ada}\n\n  \
-         http://{address}/#token={bob}\n\n\
+         http{secure}://{address}/#token={ada}\n\n  \
+         http{secure}://{address}/#token={bob}\n\n\
          or connect with any WebSocket client and send\n\n  \
          {{\"type\":\"hello\",\"token\":\"<the token>\"}}\n  \
          {{\"type\":\"join\",\"id\":1,\"channel\":\"general\"}}\n  \
@@ -159,16 +169,27 @@ fn print_next_steps(address: &str, data: &str, ada: &str, bob: &str) {
 }
 
 /// Prints to standard output. Whoever reads it may have gone (`… | head -1`); the server goes on.
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     let mut output = std::io::stdout().lock();
     drop(writeln!(output, "{text}").and_then(|()| output.flush()));
 }
 
-fn demo_token(key: &TokenKey, user: &str, now: WallTime) -> String {
+/// Keys that follow their file while the renewal is looked after.
+fn renewed_keys(data: &Path, keys: TokenKeys) -> (watch::Receiver<TokenKeys>, Renewal) {
+    let (sender, receiver) = watch::channel(keys);
+    let (files, data) = (vec![secret::path(data)], data.to_owned());
+    let reload = move || {
+        sender.send_replace(secret::load(&data)?);
+        Ok(())
+    };
+    (receiver, Renewal::new("token keys", files, reload))
+}
+
+fn demo_token(keys: &TokenKeys, user: &str, now: WallTime) -> String {
     let workspace = WorkspaceId::new("demo").expect("a sound name");
     let user = UserId::new(user).expect("a sound name");
     let expires_at = WallTime(now.0 + hours_ms(24));
-    key.sign(&Claims { workspace, user, expires_at })
+    keys.sign(&Claims { workspace, user, expires_at })
 }
 
 fn hours_ms(hours: u64) -> u64 {
@@ -181,23 +202,25 @@ impl Node {
             let message = "a node needs --gateway or --messages, or both".to_owned();
             return Err(Usage(message).into());
         }
-        for (flag, address) in [("--gateway", &self.gateway), ("--messages", &self.messages)] {
-            if let Some(address) = address {
-                exposure::check_plain(flag, address, self.flags.insecure_plain)?;
-            }
+        if let Some(address) = &self.messages {
+            exposure::check_plain("--messages", address, self.flags.insecure_plain)?;
         }
-        let world = world(&self.data)?;
+        let mut world = world(&self.data)?;
+        let mut renewals = Vec::new();
         let owners = self.owner.iter().map(|text| parse_owner(text)).collect::<Result<_, _>>()?;
         if self.messages.is_some() {
             secret::load_or_create(&self.data, &*world.entropy)?;
         }
         let gateway = match self.gateway {
-            Some(listen) => {
+            Some(address) => {
+                let clients = self.flags.clients("--gateway", &address, &mut world)?;
+                renewals.extend(clients.renewal);
                 // A secret of its own would refuse the tokens of every other gateway.
-                let token_key = secret::load(&self.data)?;
+                let (token_keys, renewal) = renewed_keys(&self.data, secret::load(&self.data)?);
+                renewals.push(renewal);
                 let owners = check_owners(owners)?;
                 let (rates, origins) = (self.flags.rates(), self.flags.origins());
-                Some(GatewayRole { listen, owners, token_key, rates, origins })
+                Some(GatewayRole { listen: clients.listen, owners, token_keys, rates, origins })
             }
             None => None,
         };
@@ -207,7 +230,8 @@ impl Node {
             self.messages.map(|listen| MessagesRole { listen: Some(listen), shards, store });
         let node = NodeId::new(&self.name).map_err(|error| Usage(format!("--name {error}")))?;
         let metrics = Metrics::default();
-        start(world, NodeConfig { node, gateway, messages, metrics }, print_listening)
+        let config = NodeConfig { node, gateway, messages, metrics };
+        start(world, config, renewals, print_listening)
     }
 }
 
@@ -241,14 +265,14 @@ fn check_owners(mut owners: Vec<OwnerConfig>) -> Result<Vec<OwnerConfig>, Usage>
 impl Token {
     #[expect(clippy::print_stdout, reason = "the token is the output")]
     fn run(self) -> anyhow::Result<()> {
-        let key = secret::load(&self.data)?;
+        let keys = secret::load(&self.data)?;
         let name = |what: &str, error| Usage(format!("--{what} {error}"));
         let workspace =
             WorkspaceId::new(&self.workspace).map_err(|error| name("workspace", error))?;
         let user = UserId::new(&self.user).map_err(|error| name("user", error))?;
         let now = seriatim_world::Clock::wall_now(&real::RealClock::new());
         let expires_at = WallTime(now.0.saturating_add(hours_ms(self.hours)));
-        println!("{}", key.sign(&Claims { workspace, user, expires_at }));
+        println!("{}", keys.sign(&Claims { workspace, user, expires_at }));
         Ok(())
     }
 }
@@ -263,6 +287,7 @@ const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
 fn start(
     world: World,
     config: NodeConfig,
+    renewals: Vec<Renewal>,
     ready: impl FnOnce(Listening) + Send,
 ) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -272,7 +297,14 @@ fn start(
             std::future::pending::<()>().await;
         }
     });
-    let result = runtime.block_on(run_node(world, config, ready, stop));
+    let clock = world.clock.clone();
+    let result = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            result = run_node(world, config, ready, stop) => result,
+            never = renewal::run(&*clock, renewals) => match never {},
+        }
+    });
     runtime.shutdown_timeout(SHUTDOWN_TIME);
     Ok(result?)
 }

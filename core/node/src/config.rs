@@ -3,8 +3,9 @@
 use seriatim_engine::gateway::RateLimits;
 use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::{NodeId, ShardId};
-use seriatim_engine::token::TokenKey;
+use seriatim_engine::token::TokenKeys;
 use seriatim_world::log_store::LogStoreOptions;
+use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 
@@ -25,7 +26,8 @@ pub struct GatewayRole {
     pub listen: String,
     /// Every shard with the way to its owner. Shards are numbered from 0 without a gap.
     pub owners: Vec<OwnerConfig>,
-    pub token_key: TokenKey,
+    /// What verifies tokens; may change while the node runs.
+    pub token_keys: watch::Receiver<TokenKeys>,
     /// How often users and workspaces may ask for something.
     pub rates: RateLimits,
     /// Web pages that may connect, besides our own.

@@ -16,8 +16,8 @@ pub(crate) fn check_plain(flag: &str, address: &str, accepted: bool) -> Result<(
     }
     Err(Usage(format!(
         "{flag} {address} is open to the network, and nothing on it would be encrypted, tokens \
-         included; listen on 127.0.0.1 behind a proxy that ends TLS, or, on a network that you \
-         trust, add --insecure-plain"
+         included; give --tls-cert and --tls-key for clients, or listen on 127.0.0.1 behind a proxy \
+         that ends TLS, or, on a network that you trust, add --insecure-plain"
     )))
 }
 

@@ -17,6 +17,7 @@ use seriatim_engine::limits::SESSION_QUEUE_BYTES_LOW;
 use seriatim_engine::link::FromOwner;
 use seriatim_engine::slots::Slots;
 use seriatim_engine::time::{MonoTime, WallTime};
+use seriatim_engine::token::TokenKeys;
 use seriatim_world::World;
 
 use crate::connection::close_frame;
@@ -34,6 +35,7 @@ pub(crate) enum Arrival {
     Text { connection: ConnectionId, text: String },
     Disconnected { connection: ConnectionId },
     Queue { connection: ConnectionId, bytes: usize },
+    TokenKeys(TokenKeys),
     LinkUp { shard: ShardId, outbox: Outbox },
     Link { shard: ShardId, frame: FromOwner },
     LinkDown { shard: ShardId },
@@ -158,6 +160,7 @@ impl Shell {
                 self.metrics.link(shard, false);
                 Input::LinkDown { shard }
             }
+            Arrival::TokenKeys(keys) => Input::TokenKeys(keys),
             Arrival::Drain => Input::Drain,
         };
         self.handle(now, input);

@@ -1,9 +1,17 @@
 //! The flags of whatever serves clients: `serve`, and `node --gateway`.
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use clap::Args;
 
 use seriatim_engine::gateway::{Rate, RateLimits};
 use seriatim_engine::handshake::{AllowedOrigins, Origin};
+use seriatim_world::World;
+use seriatim_world::real::{ServerTls, TlsNet, tls_address};
+
+use crate::exposure;
+use crate::renewal::Renewal;
 
 #[derive(Debug, Args)]
 pub(crate) struct GatewayFlags {
@@ -18,10 +26,26 @@ pub(crate) struct GatewayFlags {
     /// port as in `https://chat.example.org:8443`. May be repeated.
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<Origin>,
+    /// Serve clients by TLS with this certificate: a PEM file that has the server's own first and
+    /// those of its issuers behind it. Read again when it changes.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key: a PEM file, unencrypted.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// Listen where others than this machine can connect, although nothing is encrypted. For
     /// networks that you trust.
     #[arg(long)]
     pub(crate) insecure_plain: bool,
+}
+
+/// How clients are listened to.
+pub(crate) struct Clients {
+    /// For [`seriatim_node::GatewayRole::listen`].
+    pub(crate) listen: String,
+    pub(crate) encrypted: bool,
+    /// What of it changes while the server runs.
+    pub(crate) renewal: Option<Renewal>,
 }
 
 impl GatewayFlags {
@@ -31,6 +55,25 @@ impl GatewayFlags {
             user: self.user_rate.unwrap_or(default.user),
             workspace: self.workspace_rate.unwrap_or(default.workspace),
         }
+    }
+
+    /// Checks how clients are to be listened to on `address`, given by `flag`, and makes `world`
+    /// able to.
+    pub(crate) fn clients(
+        &self,
+        flag: &str,
+        address: &str,
+        world: &mut World,
+    ) -> anyhow::Result<Clients> {
+        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            exposure::check_plain(flag, address, self.insecure_plain)?;
+            return Ok(Clients { listen: address.to_owned(), encrypted: false, renewal: None });
+        };
+        let tls = ServerTls::load(certificate, key)?;
+        world.net = Arc::new(TlsNet::new(world.net.clone(), tls.clone()));
+        let files = vec![certificate.clone(), key.clone()];
+        let renewal = Renewal::new("certificate", files, move || Ok(tls.reload()?));
+        Ok(Clients { listen: tls_address(address), encrypted: true, renewal: Some(renewal) })
     }
 
     pub(crate) fn origins(&self) -> AllowedOrigins {

@@ -3,7 +3,9 @@
 mod cli;
 mod exposure;
 mod gateway_flags;
+mod key_command;
 mod log;
+mod renewal;
 mod secret;
 
 use std::process::ExitCode;

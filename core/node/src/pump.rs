@@ -121,10 +121,11 @@ const FINISH_TIME: Duration = Duration::from_secs(2);
 /// # Errors
 /// The stream failed: the peer is gone already.
 pub(crate) async fn finish(stream: &mut BoxStream, clock: &dyn Clock) -> io::Result<()> {
-    stream.shutdown().await?;
-    let mut nowhere = tokio::io::sink();
-    let rest = tokio::io::copy(stream, &mut nowhere);
-    match clock::timeout(clock, FINISH_TIME, rest).await {
+    let end = async {
+        stream.shutdown().await?;
+        tokio::io::copy(stream, &mut tokio::io::sink()).await
+    };
+    match clock::timeout(clock, FINISH_TIME, end).await {
         Ok(Err(error)) => Err(error),
         Ok(Ok(_)) | Err(clock::TimedOut) => Ok(()),
     }

@@ -149,7 +149,7 @@ impl Socket {
             return Poll::Ready(Err(error));
         }
         let progress = state.write(context, &mut Vec::new())?;
-        if state.closing && state.queue.is_empty() {
+        if state.closing && state.queue.is_empty() && !state.blocked {
             let stream = state.stream.take().ok_or(io::ErrorKind::NotConnected)?;
             return Poll::Ready(Ok(Progress::Closed(stream)));
         }
@@ -180,7 +180,8 @@ impl Socket {
 }
 
 impl State {
-    /// Writes until the queue is empty or the stream is full. True when it took any bytes.
+    /// Writes until the queue is empty and on its way, or the stream is full. True when it took any
+    /// bytes.
     fn write(&mut self, context: &mut Context<'_>, scratch: &mut Vec<u8>) -> io::Result<bool> {
         let mut progress = false;
         self.blocked = false;
@@ -195,9 +196,13 @@ impl State {
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
                     self.blocked = true;
-                    break;
+                    return Ok(progress);
                 }
             }
+        }
+        // A stream that encrypts may have taken bytes that its socket did not.
+        if let Some(stream) = &mut self.stream {
+            self.blocked = Pin::new(stream).poll_flush(context)?.is_pending();
         }
         Ok(progress)
     }
@@ -277,7 +282,75 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+
+    /// Takes every byte into a buffer of its own, as encryption does; its socket is full at first.
+    struct Holding {
+        held: Vec<u8>,
+        sent: Arc<Mutex<Vec<u8>>>,
+        full: Arc<AtomicBool>,
+    }
+
+    impl AsyncRead for Holding {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Holding {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            if self.full.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
+            let held = std::mem::take(&mut self.held);
+            self.sent.lock().unwrap().extend(held);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn bytes_that_the_stream_holds_back_are_waited_for_by_the_connections_task() {
+        let (sent, full) = (Arc::<Mutex<Vec<u8>>>::default(), Arc::<AtomicBool>::default());
+        let stream = Holding { held: Vec::new(), sent: sent.clone(), full: full.clone() };
+        let socket = Socket::new(Box::new(stream));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut poll = || {
+            let mut waits = Waits::ToRead;
+            let polled = socket.poll(&mut context, &mut waits, |_| {});
+            (matches!(polled, Poll::Ready(Ok(Progress::Closed(_)))), waits)
+        };
+        assert_eq!(poll(), (false, Waits::ToRead));
+
+        full.store(true, Ordering::Relaxed);
+        socket.push(Bytes::from_static(b"hello"));
+        socket.flush(&mut Vec::new());
+        assert_eq!(poll(), (false, Waits::ToWrite { progress: false }));
+        socket.close();
+        assert!(!poll().0, "closed before the last bytes are on their way");
+
+        full.store(false, Ordering::Relaxed);
+        assert!(poll().0);
+        assert_eq!(*sent.lock().unwrap(), b"hello");
+    }
 
     #[test]
     fn frames_that_are_due_together_are_one_piece_and_leave_nothing_behind() {

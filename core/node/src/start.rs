@@ -4,12 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use seriatim_engine::gateway::{Gateway, GatewayConfig};
 use seriatim_engine::ids::ShardId;
 use seriatim_engine::limits::INBOX_MAX;
 use seriatim_engine::link::LinkId;
+use seriatim_engine::token::TokenKeys;
 use seriatim_world::spawn::TaskGroup;
 use seriatim_world::{BoxFuture, BoxStream, Listener, StoreError, World, clock};
 
@@ -106,12 +107,14 @@ async fn start_gateway(
     let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
     let shards = u32::try_from(role.owners.len()).expect("shard numbers are 32 bits");
     let boot = world.entropy.next_u64();
-    let machine =
-        Gateway::new(GatewayConfig { shards, token_key: role.token_key, rates: role.rates, boot });
+    let token_keys = role.token_keys.borrow().clone();
+    let machine = Gateway::new(GatewayConfig { shards, token_keys, rates: role.rates, boot });
     let numbers = Arc::new(Numbers::default());
     let metrics = dial.metrics.clone();
     let shell = gateway::run(world.clone(), machine, numbers.clone(), metrics, arrivals);
     tasks.add(world.spawn.spawn("gateway", Box::pin(shell)));
+    let renew = renew_keys(role.token_keys, inbox.clone());
+    tasks.add(world.spawn.spawn("token-keys", Box::pin(renew)));
     for owner in role.owners {
         dial.metrics.link(owner.shard, false);
         let dialler = link::Dialler {
@@ -131,6 +134,16 @@ async fn start_gateway(
     let accept = http::run(context, listener);
     tasks.add(world.spawn.spawn("http", Box::pin(accept)));
     Ok((address, inbox))
+}
+
+/// Hands keys to the gateway whenever they change.
+async fn renew_keys(mut keys: watch::Receiver<TokenKeys>, inbox: mpsc::Sender<gateway::Arrival>) {
+    while keys.changed().await.is_ok() {
+        let new = keys.borrow_and_update().clone();
+        if inbox.send(gateway::Arrival::TokenKeys(new)).await.is_err() {
+            return;
+        }
+    }
 }
 
 async fn start_messages(

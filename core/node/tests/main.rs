@@ -9,6 +9,8 @@ mod exposition;
 #[cfg(test)]
 mod exposure;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod kill_loop;
 #[cfg(test)]
 mod logs;
@@ -28,6 +30,8 @@ mod slow_consumers;
 mod strict_client;
 #[cfg(test)]
 mod third_party_clients;
+#[cfg(test)]
+mod tls;
 #[cfg(test)]
 mod user;
 #[cfg(test)]

@@ -76,7 +76,8 @@ impl Server {
                 std::fs::read_to_string(log).unwrap_or_default()
             )
         });
-        let address = address.trim_start_matches("ws://").trim_end_matches("/v1/ws").to_owned();
+        let address = address.trim_start_matches("ws://").trim_start_matches("wss://");
+        let address = address.trim_end_matches("/v1/ws").to_owned();
         Self { child, address, arguments, _output: output, log: log.to_owned() }
     }
 
@@ -115,10 +116,14 @@ impl Server {
     /// A token for `user` of workspace `demo`, by the server's own program.
     pub(crate) fn token(data: &Path, user: &str) -> String {
         let data = data.to_str().expect("a temporary path is UTF-8");
-        let arguments = ["token", "--data", data, "--user", user];
+        Self::print(&["token", "--data", data, "--user", user]).trim().to_owned()
+    }
+
+    /// Runs the program to its end, which must be good; gives what it printed.
+    pub(crate) fn print(arguments: &[&str]) -> String {
         let output = Command::new(PROGRAM).args(arguments).output().expect("the program is built");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("a token is ASCII").trim().to_owned()
+        String::from_utf8(output.stdout).expect("it prints UTF-8")
     }
 
     /// The end of the server's log.

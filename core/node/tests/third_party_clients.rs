@@ -49,7 +49,7 @@ pub(crate) fn variable(name: &str) -> String {
     })
 }
 
-fn script(name: &str) -> String {
+pub(crate) fn script(name: &str) -> String {
     let folder: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "clients"].iter().collect();
     folder.join(name).to_str().expect("the checkout's path is UTF-8").to_owned()
 }

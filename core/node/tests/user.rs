@@ -99,6 +99,7 @@ impl User {
     pub(crate) fn start(world: &World, name: &str, address: &str, data: &Path) -> Self {
         let options = ClientOptions {
             token: Server::token(data, name),
+            renew_token: None,
             name: "test".to_owned(),
             gateways: vec![address.to_owned()],
             first_gateway: 0,

@@ -15,7 +15,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for T {}
 /// A stream whose kind doesn't matter.
 pub type BoxStream = Box<dyn Stream>;
 
-/// Opens and accepts streams. Addresses are `host:port`; port 0 asks for a free one.
+/// Opens and accepts streams. Addresses are `host:port`; port 0 asks for a free one. A world may
+/// know other kinds of addresses, such as [`crate::real::TlsNet`]'s.
 pub trait Net: Send + Sync + 'static {
     /// Listens on `address`.
     ///

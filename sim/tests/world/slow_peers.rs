@@ -10,6 +10,7 @@ use seriatim_node::{GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig,
 use seriatim_world::World;
 use seriatim_world::log_store::LogStoreOptions;
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
 
 use crate::lab::{Lab, Notes, note_stream, plain, wait_until, write_at_times};
 
@@ -24,7 +25,7 @@ pub(crate) async fn serve(world: World, _: Notes) {
         gateway: Some(GatewayRole {
             listen: "0.0.0.0:80".to_owned(),
             owners: vec![OwnerConfig { shard, link: LinkAddress::Local }],
-            token_key: TokenKey::new(&SECRET).unwrap(),
+            token_keys: watch::channel(TokenKey::new(&SECRET).unwrap().into()).1,
             rates: RateLimits::default(),
             origins: AllowedOrigins::default(),
         }),

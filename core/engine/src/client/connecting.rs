@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use super::{Client, ClientEvent, Effect, Phase};
+use crate::frame::GoodbyeCode;
 use crate::limits::{CLIENT_BACKOFF_MAX, CLIENT_BACKOFF_MIN};
 use crate::placement::scatter;
 use crate::time::MonoTime;
 
 impl Client {
     pub(super) fn reconnect(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Offline | Phase::Ended) {
+        if matches!(self.phase, Phase::Renewing { .. } | Phase::Offline | Phase::Ended) {
             return;
         }
         effects.push(Effect::Disconnect);
@@ -36,7 +37,9 @@ impl Client {
     /// The connection is gone, or never was: back off, and try the next gateway.
     pub(super) fn lost(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
         match self.phase {
-            Phase::Waiting { .. } | Phase::Offline | Phase::Ended => return,
+            Phase::Waiting { .. } | Phase::Renewing { .. } | Phase::Offline | Phase::Ended => {
+                return;
+            }
             Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Live { .. } => {}
         }
         self.close(effects);
@@ -46,6 +49,44 @@ impl Client {
         }
         let delay = self.backoff();
         self.wait(now + delay);
+    }
+
+    /// The server won't have this client back as it is. A new token may help, if the one that was
+    /// refused has ever been good.
+    pub(super) fn told_off(
+        &mut self,
+        code: GoodbyeCode,
+        message: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let of_token = matches!(code, GoodbyeCode::Unauthorized | GoodbyeCode::TokenExpired);
+        if of_token && !self.renewed {
+            self.renewed = true;
+            self.phase = Phase::Renewing { message };
+            effects.push(Effect::RenewToken);
+        } else {
+            self.phase = Phase::Ended;
+            effects.push(Effect::Emit(ClientEvent::Ended { message }));
+        }
+    }
+
+    pub(super) fn renewed(
+        &mut self,
+        now: MonoTime,
+        token: Option<String>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(token) = &token {
+            self.config.token.clone_from(token);
+        }
+        let Phase::Renewing { message } = &self.phase else { return };
+        if token.is_some() {
+            self.wait(now);
+        } else {
+            let message = message.clone();
+            self.phase = Phase::Ended;
+            effects.push(Effect::Emit(ClientEvent::Ended { message }));
+        }
     }
 
     pub(super) fn close(&mut self, effects: &mut Vec<Effect>) {

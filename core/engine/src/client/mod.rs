@@ -41,6 +41,8 @@ pub enum Input {
     /// It could not be opened, or it ended.
     Disconnected,
     Frame(ServerFrame),
+    /// Answers [`Effect::RenewToken`]: the token to go on with, or none.
+    Token(Option<String>),
     /// [`Client::next_deadline`] has passed.
     Tick,
 }
@@ -94,6 +96,9 @@ pub enum Effect {
     Send(ClientFrame),
     /// Drop the connection, or the attempt. No `Disconnected` is expected.
     Disconnect,
+    /// The server takes this token no more: ask whoever issues them for another, then feed
+    /// [`Input::Token`].
+    RenewToken,
     Emit(ClientEvent),
 }
 
@@ -205,6 +210,8 @@ pub struct Client {
     gateway: usize,
     /// Connections that failed or ended since one was welcomed.
     failures: u32,
+    /// The token was renewed since a session was opened by one.
+    renewed: bool,
     draws: u64,
     channels: BTreeMap<ChannelId, ChannelView>,
     requests: Requests,
@@ -232,6 +239,10 @@ enum Phase {
     Live {
         session: String,
     },
+    /// A new token was asked for, because of what the server said.
+    Renewing {
+        message: String,
+    },
     /// The application wants no connection for a while.
     Offline,
     Ended,
@@ -246,6 +257,7 @@ impl Client {
             phase: Phase::Waiting { until: now },
             gateway: config.first_gateway % config.gateways,
             failures: 0,
+            renewed: false,
             draws: 0,
             channels: BTreeMap::new(),
             requests: Requests::default(),
@@ -269,6 +281,7 @@ impl Client {
                 self.heard_at = now;
                 self.frame(now, frame, effects);
             }
+            Input::Token(token) => self.renewed(now, token, effects),
             Input::Tick => self.tick(now, effects),
         }
     }
@@ -286,7 +299,7 @@ impl Client {
                 let first = due.chain(self.refill_at).chain(self.next_read()).min();
                 Some(first.map_or(alive, |first| first.min(alive)))
             }
-            Phase::Offline | Phase::Ended => None,
+            Phase::Renewing { .. } | Phase::Offline | Phase::Ended => None,
         }
     }
 
@@ -380,15 +393,12 @@ impl Client {
             ServerFrame::CaughtUp { channel, head } => {
                 effects.push(Effect::Emit(ClientEvent::CaughtUp { channel, head }));
             }
-            ServerFrame::Goodbye { message, reconnect_after_ms, .. } => {
+            ServerFrame::Goodbye { code, message, reconnect_after_ms } => {
                 effects.push(Effect::Disconnect);
                 self.close(effects);
                 match reconnect_after_ms {
                     Some(after) => self.wait(now + Duration::from_millis(after)),
-                    None => {
-                        self.phase = Phase::Ended;
-                        effects.push(Effect::Emit(ClientEvent::Ended { message }));
-                    }
+                    None => self.told_off(code, message, effects),
                 }
             }
             ServerFrame::Presence { user, state } => {
@@ -414,6 +424,7 @@ impl Client {
             return;
         }
         self.failures = 0;
+        self.renewed = false;
         for status in &channels {
             self.follow(status);
         }
@@ -537,6 +548,7 @@ impl Client {
             Phase::Waiting { .. }
             | Phase::Connecting { .. }
             | Phase::Greeting { .. }
+            | Phase::Renewing { .. }
             | Phase::Offline
             | Phase::Ended => {}
         }

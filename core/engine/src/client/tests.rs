@@ -90,7 +90,11 @@ fn sent_nonces(effects: &[Effect]) -> Vec<&str> {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Send(ClientFrame::Send { nonce, .. }) => Some(nonce.as_str()),
-            Effect::Send(_) | Effect::Connect { .. } | Effect::Disconnect | Effect::Emit(_) => None,
+            Effect::Send(_)
+            | Effect::Connect { .. }
+            | Effect::Disconnect
+            | Effect::RenewToken
+            | Effect::Emit(_) => None,
         })
         .collect()
 }
@@ -101,7 +105,11 @@ fn told_sent(effects: &[Effect]) -> Vec<&str> {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Emit(ClientEvent::Sent { nonce, .. }) => Some(nonce.as_str()),
-            Effect::Emit(_) | Effect::Send(_) | Effect::Connect { .. } | Effect::Disconnect => None,
+            Effect::Emit(_)
+            | Effect::Send(_)
+            | Effect::Connect { .. }
+            | Effect::Disconnect
+            | Effect::RenewToken => None,
         })
         .collect()
 }
@@ -111,7 +119,11 @@ fn delivered(effects: &[Effect]) -> Vec<u64> {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Emit(ClientEvent::Delivered { entry, .. }) => Some(entry.seq.0),
-            Effect::Emit(_) | Effect::Send(_) | Effect::Connect { .. } | Effect::Disconnect => None,
+            Effect::Emit(_)
+            | Effect::Send(_)
+            | Effect::Connect { .. }
+            | Effect::Disconnect
+            | Effect::RenewToken => None,
         })
         .collect()
 }
@@ -208,7 +220,11 @@ fn a_page_refused_for_a_while_is_asked_for_again() {
     let history = |effects: &[Effect]| {
         effects.iter().find_map(|effect| match effect {
             Effect::Send(ClientFrame::History { id, after, .. }) => Some((*id, *after)),
-            Effect::Send(_) | Effect::Connect { .. } | Effect::Disconnect | Effect::Emit(_) => None,
+            Effect::Send(_)
+            | Effect::Connect { .. }
+            | Effect::Disconnect
+            | Effect::RenewToken
+            | Effect::Emit(_) => None,
         })
     };
     let effects = client.feed(at(1), Input::Frame(message(13)));
@@ -263,7 +279,7 @@ fn what_the_application_said_of_presence_is_said_again_on_the_next_session() {
     let effects = client.feed(due, Input::Frame(welcome(10)));
     let again = effects.iter().filter_map(|effect| match effect {
         Effect::Send(frame) => Some(frame),
-        Effect::Connect { .. } | Effect::Disconnect | Effect::Emit(_) => None,
+        Effect::Connect { .. } | Effect::Disconnect | Effect::RenewToken | Effect::Emit(_) => None,
     });
     let heartbeat = ClientFrame::Heartbeat { state: PresenceState::Away, background: true };
     let subscribe = ClientFrame::PresenceSubscribe { id: 2, users };
@@ -344,7 +360,10 @@ fn a_goodbye_without_a_way_back_ends_the_client() {
         message: "expired".to_owned(),
         reconnect_after_ms: None,
     };
-    client.feed(at(1), Input::Frame(goodbye));
+    assert!(client.feed(at(1), Input::Frame(goodbye)).contains(&Effect::RenewToken));
+    let effects = client.feed(at(2), Input::Token(None));
+    let ended = ClientEvent::Ended { message: "expired".to_owned() };
+    assert_eq!(effects, [Effect::Emit(ended)]);
     assert_eq!(client.next_deadline(), None);
 }
 
@@ -355,7 +374,7 @@ fn change(change: Change) -> Input {
 fn sent_frames(effects: &[Effect]) -> Vec<&ClientFrame> {
     let sent = effects.iter().filter_map(|effect| match effect {
         Effect::Send(frame) => Some(frame),
-        Effect::Connect { .. } | Effect::Disconnect | Effect::Emit(_) => None,
+        Effect::Connect { .. } | Effect::Disconnect | Effect::RenewToken | Effect::Emit(_) => None,
     });
     sent.collect()
 }
@@ -430,4 +449,61 @@ fn a_channel_that_is_left_is_forgotten_once_everything_up_to_its_end_was_deliver
     let gone = ClientEvent::Left { channel: channel(), until: SeqNo(12) };
     assert_eq!(client.feed(at(1), left()), [Effect::Emit(gone)]);
     assert_eq!(client.positions().count(), 0, "it is not resumed");
+}
+
+fn told_off(code: GoodbyeCode) -> Input {
+    let message = "no".to_owned();
+    Input::Frame(ServerFrame::Goodbye { code, message, reconnect_after_ms: None })
+}
+
+#[test]
+fn an_expired_token_is_renewed_and_the_session_resumed() {
+    let mut client = live();
+    client.feed(at(1), Input::Frame(message(11)));
+    assert!(client.feed(at(1), told_off(GoodbyeCode::TokenExpired)).contains(&Effect::RenewToken));
+    assert_eq!(client.next_deadline(), None, "it waits for the token, however long");
+    client.feed(at(50_000), Input::Tick);
+
+    assert_eq!(client.feed(at(60_000), Input::Token(Some("fresh".to_owned()))), []);
+    assert_eq!(client.feed(at(60_000), Input::Tick), [Effect::Connect { gateway: 1 }]);
+    let effects = client.feed(at(60_000), Input::Connected);
+
+    let [Effect::Send(ClientFrame::Hello { token, resume, .. })] = effects.as_slice() else {
+        panic!("no hello: {effects:?}");
+    };
+    assert_eq!(token, "fresh");
+    assert_eq!(*resume, [Resume { channel: channel(), after: SeqNo(11) }]);
+}
+
+#[test]
+fn a_fresh_token_that_is_refused_ends_the_client() {
+    let mut client = live();
+    client.feed(at(1), told_off(GoodbyeCode::Unauthorized));
+    client.feed(at(2), Input::Token(Some("fresh".to_owned())));
+    client.feed(at(2), Input::Tick);
+    client.feed(at(2), Input::Connected);
+
+    let effects = client.feed(at(3), told_off(GoodbyeCode::Unauthorized));
+
+    assert!(!effects.contains(&Effect::RenewToken), "it would ask for ever");
+    assert!(effects.contains(&Effect::Emit(ClientEvent::Ended { message: "no".to_owned() })));
+    assert_eq!(client.next_deadline(), None);
+}
+
+#[test]
+fn a_token_that_comes_while_the_client_stays_away_is_used_when_it_is_back() {
+    let mut client = live();
+    client.feed(at(1), told_off(GoodbyeCode::TokenExpired));
+    client.feed(at(2), Input::Command(Command::GoOffline));
+    client.feed(at(3), Input::Token(Some("fresh".to_owned())));
+    assert_eq!(client.next_deadline(), None);
+
+    client.feed(at(4), Input::Command(Command::GoOnline));
+    client.feed(at(4), Input::Tick);
+    let effects = client.feed(at(4), Input::Connected);
+
+    assert!(
+        matches!(&*effects, [Effect::Send(ClientFrame::Hello { token, .. })] if token == "fresh"),
+        "{effects:?}"
+    );
 }

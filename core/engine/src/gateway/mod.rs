@@ -46,7 +46,7 @@ use crate::placement::shard_of;
 use crate::session::Session;
 use crate::slots::Slots;
 use crate::time::{MonoTime, WallTime};
-use crate::token::TokenKey;
+use crate::token::TokenKeys;
 use crate::websocket;
 
 pub use counts::{GatewayCounts, Tally};
@@ -86,6 +86,8 @@ pub enum Input {
     /// What was queued for sessions has been written, as far as their sockets take it: expected
     /// once all is written, if [`Gateway::has_announced`].
     Flushed,
+    /// Verify tokens by these from now on.
+    TokenKeys(TokenKeys),
     /// [`Gateway::next_deadline`] has passed.
     Tick,
     /// The node is being stopped: send everybody elsewhere.
@@ -129,7 +131,7 @@ pub enum Effect {
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     pub shards: u32,
-    pub token_key: TokenKey,
+    pub token_keys: TokenKeys,
     pub rates: RateLimits,
     /// A random number, other at each start: makes session names and jitter.
     pub boot: u64,
@@ -147,7 +149,8 @@ pub struct Gateway {
     pending: BTreeMap<Ticket, (ShardId, Pending)>,
     last_ticket: u64,
     catch_up: CatchUp,
-    /// One for each session: when to look whether it is still alive.
+    /// One for each session: when to look whether it is still alive. One more if its token expires
+    /// before.
     deadlines: BTreeSet<(MonoTime, ConnectionId)>,
     /// When the input came that is being handled.
     now: MonoTime,
@@ -235,7 +238,8 @@ impl Gateway {
             Input::LinkDown { shard } => self.link_down(shard, effects),
             Input::Link { shard, frame } => self.link_frame(shard, frame, effects),
             Input::Flushed => self.announced.flushed(wall, &mut self.counts.deliver),
-            Input::Tick => self.tick(now, effects),
+            Input::TokenKeys(keys) => self.config.token_keys = keys,
+            Input::Tick => self.tick(now, wall, effects),
             Input::Drain => self.drain(effects),
         }
         self.counts.sessions.set(self.sessions.len());

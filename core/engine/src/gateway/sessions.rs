@@ -114,7 +114,7 @@ impl Gateway {
         resume: Vec<Resume>,
         effects: &mut Vec<Effect>,
     ) {
-        let claims = match self.config.token_key.verify(token, wall) {
+        let claims = match self.config.token_keys.verify(token, wall) {
             Ok(claims) => claims,
             Err(error) => {
                 let code = GoodbyeCode::Unauthorized;
@@ -128,12 +128,18 @@ impl Gateway {
             self.goodbye(connection, GoodbyeCode::Protocol, message, None, effects);
             return;
         }
+        let left = Duration::from_millis(claims.expires_at.0 - wall.0);
+        if left < HELLO_TIMEOUT {
+            // Else the session is looked at before.
+            self.deadlines.insert((self.now + left, connection));
+        }
         let user = UserKey { workspace: claims.workspace, user: claims.user };
         self.note_opened(connection, &user, client, effects);
         let of_user = self.users.entry(user.clone()).or_insert_with(|| Vec::with_capacity(1));
         of_user.push(connection);
         if let Some(session) = self.sessions.get_mut(&connection) {
             session.phase = Phase::Opening { user: user.clone(), resume, ticket: None };
+            session.expires_at = claims.expires_at;
         }
         self.open(connection, user, effects);
     }
@@ -257,7 +263,7 @@ impl Gateway {
         self.reject(connection, reply_to, RejectCode::Unavailable, message, effects);
     }
 
-    pub(super) fn tick(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+    pub(super) fn tick(&mut self, now: MonoTime, wall: WallTime, effects: &mut Vec<Effect>) {
         self.tick_presence(now, effects);
         while let Some(&(deadline, connection)) = self.deadlines.first() {
             if deadline > now {
@@ -280,26 +286,33 @@ impl Gateway {
                 Phase::Opening { .. } => {
                     self.deadlines.insert((session.heard_at + HELLO_TIMEOUT, connection));
                 }
-                Phase::Live { .. } => self.look_whether_idle(now, connection, effects),
+                Phase::Live { .. } => self.look_whether_over(now, wall, connection, effects),
             }
         }
     }
 
-    fn look_whether_idle(
+    /// Ends a session that is idle or whose token has expired.
+    fn look_whether_over(
         &mut self,
         now: MonoTime,
+        wall: WallTime,
         connection: ConnectionId,
         effects: &mut Vec<Effect>,
     ) {
         let Some(session) = self.sessions.get(&connection) else { return };
         let timeout = self.idle_timeout(connection);
-        if session.heard_at + timeout <= now {
+        if session.expires_at <= wall {
+            let message = "your token has expired; resume with a new one".to_owned();
+            self.goodbye(connection, GoodbyeCode::TokenExpired, message, None, effects);
+        } else if session.heard_at + timeout <= now {
             self.counts.hits.hit(Limit::SessionIdleTime);
             let message = idle_message(timeout);
             self.goodbye(connection, GoodbyeCode::Idle, message, Some(0), effects);
         } else {
-            // A session may come out of the background meanwhile, so look no later than that.
-            let at = (session.heard_at + timeout).min(now + SESSION_IDLE_TIMEOUT);
+            // A session may come out of the background meanwhile, and the wall clock may be set, so
+            // look no later than that.
+            let left = Duration::from_millis(session.expires_at.0 - wall.0);
+            let at = (session.heard_at + timeout).min(now + SESSION_IDLE_TIMEOUT.min(left));
             self.deadlines.insert((at, connection));
         }
     }

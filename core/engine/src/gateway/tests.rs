@@ -1,6 +1,7 @@
 //! Tests of the gateway machine, through `handle` only.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of effect")]
 
+mod expiry;
 mod membership;
 mod notes;
 mod presence;
@@ -18,7 +19,7 @@ use crate::limits::{
     SESSION_QUEUE_BYTES_MAX,
 };
 use crate::link::OpenedChannel;
-use crate::token::Claims;
+use crate::token::{Claims, TokenKey};
 use crate::websocket::{Decoder, Message, Role};
 
 const SHARD: ShardId = ShardId(0);
@@ -114,7 +115,7 @@ fn new() -> Gateway {
 }
 
 fn limited(rates: RateLimits) -> Gateway {
-    let config = GatewayConfig { shards: 1, token_key: key(), rates, boot: 1 };
+    let config = GatewayConfig { shards: 1, token_keys: key().into(), rates, boot: 1 };
     let mut gateway = Gateway::new(config);
     gateway.feed(Input::LinkUp { shard: SHARD });
     gateway

@@ -73,7 +73,7 @@ impl Deployment {
         let mut random = Random::new(seed);
         let config = GatewayConfig {
             shards: SHARDS,
-            token_key: token_key(),
+            token_keys: token_key().into(),
             rates: RateLimits::default(),
             boot: seed,
         };

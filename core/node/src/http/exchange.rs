@@ -71,6 +71,7 @@ impl Exchange<'_> {
     async fn body(&mut self, bytes: usize, expects_continue: bool) -> io::Result<Bytes> {
         if expects_continue && self.unread.len() < bytes {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+            self.stream.flush().await?;
         }
         while self.unread.len() < bytes {
             if self.stream.read_buf(&mut self.unread).await? == 0 {
@@ -82,7 +83,10 @@ impl Exchange<'_> {
 
     async fn answer(&mut self, response: &Response, afterwards: Afterwards) -> io::Result<()> {
         let bytes = response.encode(afterwards);
-        let write = self.stream.write_all(&bytes);
+        let write = async {
+            self.stream.write_all(&bytes).await?;
+            self.stream.flush().await
+        };
         within(self.context, Limit::HttpAnswerTime, HTTP_ANSWER_TIMEOUT, write).await
     }
 

@@ -7,6 +7,7 @@ sends. The test kills it and starts it again with `--after`.
 import argparse
 import asyncio
 import json
+import ssl
 import sys
 
 import websockets
@@ -17,6 +18,7 @@ arguments.add_argument("--token", required=True)
 arguments.add_argument("--channel", required=True)
 arguments.add_argument("--send", type=int, default=0, help="join, then send so many messages")
 arguments.add_argument("--after", type=int, help="resume after this seq, then read the history")
+arguments.add_argument("--ca", help="for wss: trust this certificate, and no other")
 options = arguments.parse_args()
 
 
@@ -81,7 +83,8 @@ async def second_time(socket):
 
 
 async def main():
-    async with websockets.connect(options.url, subprotocols=["seriatim.v1"]) as socket:
+    tls = ssl.create_default_context(cafile=options.ca) if options.ca else None
+    async with websockets.connect(options.url, ssl=tls, subprotocols=["seriatim.v1"]) as socket:
         assert socket.subprotocol == "seriatim.v1", socket.subprotocol
         hello = {"type": "hello", "token": options.token, "client": "python_client 1"}
         if options.after is not None:

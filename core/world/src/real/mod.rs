@@ -1,4 +1,4 @@
-//! The real world: TCP, the machine's clock and randomness, files, tokio's tasks.
+//! The real world: TCP, with TLS or without, the machine's clock and randomness, files, tokio's tasks.
 //!
 //! Nothing here decides anything. Only here may the methods be called that the rest of the
 //! workspace must reach through a trait.
@@ -8,6 +8,7 @@ mod disk;
 mod entropy;
 mod net;
 mod spawn;
+mod tls;
 
 use std::io;
 use std::path::Path;
@@ -18,6 +19,7 @@ pub use disk::RealDisk;
 pub use entropy::OsEntropy;
 pub use net::RealNet;
 pub use spawn::RealSpawn;
+pub use tls::{ServerTls, TlsError, TlsNet, tls_address};
 
 use crate::World;
 

@@ -1,9 +1,11 @@
 //! Signed tokens: who a connection speaks for, and until when.
 //!
-//! A token is a JSON Web Token signed with HS256 (RFC 7519, RFC 7515). A [`TokenKey`] holds the
-//! deployment's secret; `seriatim-server token` and every backend that knows the secret mint tokens
-//! and the gateway verifies them in `hello`. Nothing of a token is believed before its signature
+//! A token is a JSON Web Token signed with HS256 (RFC 7519, RFC 7515). A [`TokenKey`] holds a secret
+//! of the deployment, [`TokenKeys`] all of them; `seriatim-server token` and every backend that knows
+//! the secret mint tokens and the gateway verifies them in `hello`. Nothing of a token is believed before its signature
 //! has been checked in constant time, and no algorithm but HS256 is ever used.
+
+mod keys;
 
 use std::fmt;
 
@@ -14,14 +16,11 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::ids::{UserId, WorkspaceId};
+use crate::ids::{KeyId, UserId, WorkspaceId};
+use crate::limits::{SECRET_BYTES_MIN, TOKEN_BYTES_MAX};
 use crate::time::WallTime;
 
-/// A secret shorter than the hash is easier to guess than the hash (RFC 7518 §3.2).
-pub const SECRET_BYTES_MIN: usize = 32;
-
-/// Our claims need under 400 bytes; other issuers add some of their own. Longer: refused unread.
-pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
+pub use keys::{KeysError, TokenKeys, parse_keys};
 
 const MS_PER_SECOND: u64 = 1_000;
 
@@ -39,8 +38,16 @@ pub struct Claims {
 pub enum TokenError {
     #[error("token is malformed: {why}; mint one with `seriatim-server token`")]
     Malformed { why: &'static str },
+    #[error("token has {bytes} bytes; the limit is {TOKEN_BYTES_MAX}: mint it with fewer claims")]
+    TooLong { bytes: usize },
+    #[error("token is not signed by HS256, the only algorithm accepted; mint it with that")]
+    WrongAlgorithm,
+    #[error("token names the key {key}, which is not in use here; ask for a new one")]
+    UnknownKey { key: KeyId },
     #[error("token is not signed with this deployment's secret; mint it with the secret in use")]
     BadSignature,
+    #[error("token holds only in {in_seconds} s; connect then, or set the issuer's clock")]
+    NotYetValid { in_seconds: u64 },
     #[error("token expired {ago_seconds} s ago; ask for a new one and connect again")]
     Expired { ago_seconds: u64 },
 }
@@ -68,15 +75,22 @@ impl TokenKey {
         Ok(Self(Hmac::new_from_slice(secret).expect("HMAC takes a key of any length")))
     }
 
-    /// The token that says `claims`.
+    /// The token that says `claims`. It names no key.
     pub fn sign(&self, claims: &Claims) -> String {
+        self.sign_as(None, claims)
+    }
+
+    fn sign_as(&self, id: Option<&KeyId>, claims: &Claims) -> String {
         let payload = Payload {
             workspace: claims.workspace.clone(),
             user: claims.user.clone(),
             exp: claims.expires_at.0 / MS_PER_SECOND,
+            nbf: None,
         };
         let payload = serde_json::to_vec(&payload).expect("two strings and a number are JSON");
-        let mut token = URL_SAFE_NO_PAD.encode(br#"{"alg":"HS256","typ":"JWT"}"#);
+        // An id has no character that JSON would escape.
+        let kid = id.map(|id| format!(r#""kid":"{id}","#)).unwrap_or_default();
+        let mut token = URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"HS256",{kid}"typ":"JWT"}}"#));
         token.push('.');
         URL_SAFE_NO_PAD.encode_string(payload, &mut token);
         let signature = self.mac(&token).finalize().into_bytes();
@@ -86,13 +100,39 @@ impl TokenKey {
         token
     }
 
-    /// What `token` says, if it is signed with this key and not expired at `now`.
+    /// What `token` says, if it is signed with this key, whichever it names, and holds at `now`.
     ///
-    /// Claims other than `workspace`, `user` and `exp` are ignored.
+    /// # Errors
+    /// [`TokenError`]
     pub fn verify(&self, token: &str, now: WallTime) -> Result<Claims, TokenError> {
+        let token = SignedToken::parse(token)?;
+        self.check(&token)?;
+        token.claims(now)
+    }
+
+    fn check(&self, token: &SignedToken<'_>) -> Result<(), TokenError> {
+        self.mac(token.signed).verify_slice(&token.signature).map_err(|_| TokenError::BadSignature)
+    }
+
+    fn mac(&self, signed: &str) -> Hmac<Sha256> {
+        self.0.clone().chain_update(signed)
+    }
+}
+
+/// A token taken apart. Nothing of it is believed before a key has checked its signature.
+struct SignedToken<'a> {
+    /// What is signed: header and claims.
+    signed: &'a str,
+    payload: &'a str,
+    signature: Vec<u8>,
+    key: Option<KeyId>,
+}
+
+impl<'a> SignedToken<'a> {
+    fn parse(token: &'a str) -> Result<Self, TokenError> {
         let malformed = |why| TokenError::Malformed { why };
         if token.len() > TOKEN_BYTES_MAX {
-            return Err(malformed("it is longer than 4 KiB"));
+            return Err(TokenError::TooLong { bytes: token.len() });
         }
         let (signed, signature) = token.rsplit_once('.').ok_or(malformed("it has no dots"))?;
         let (header, payload) =
@@ -100,28 +140,37 @@ impl TokenKey {
         let header: Header = parse(header)
             .ok_or(malformed("its header is not base64url of JSON with a text `alg`"))?;
         if header.alg != "HS256" {
-            return Err(malformed("its `alg` is not HS256"));
+            return Err(TokenError::WrongAlgorithm);
         }
         if header.crit.is_some() {
             return Err(malformed("its header has `crit` demands, and none is supported"));
         }
+        let key = header.kid.as_deref().map(KeyId::new).transpose();
+        let key = key.map_err(|_| malformed("its `kid` is not the id of a key"))?;
         let signature = URL_SAFE_NO_PAD
             .decode(signature)
             .map_err(|_| malformed("its signature is not base64url without padding"))?;
-        self.mac(signed).verify_slice(&signature).map_err(|_| TokenError::BadSignature)?;
-        let Payload { workspace, user, exp } = parse(payload).ok_or(malformed(
-            "its claims lack a sound `workspace`, `user` or `exp` (whole seconds since 1970)",
-        ))?;
+        Ok(Self { signed, payload, signature, key })
+    }
+
+    /// What the token says at `now`, its signature being checked. Claims other than `workspace`,
+    /// `user`, `exp` and `nbf` are ignored.
+    fn claims(&self, now: WallTime) -> Result<Claims, TokenError> {
+        let why = "its claims lack a sound `workspace`, `user` or `exp` (whole seconds since 1970), \
+                   or have an `nbf` that is none";
+        let Payload { workspace, user, exp, nbf } =
+            parse(self.payload).ok_or(TokenError::Malformed { why })?;
         let expires_at = WallTime(exp.saturating_mul(MS_PER_SECOND));
         if now >= expires_at {
             let ago_seconds = (now.0 - expires_at.0) / MS_PER_SECOND;
             return Err(TokenError::Expired { ago_seconds });
         }
+        let begins_at = nbf.unwrap_or_default().saturating_mul(MS_PER_SECOND);
+        if now.0 < begins_at {
+            let in_seconds = (begins_at - now.0).div_ceil(MS_PER_SECOND);
+            return Err(TokenError::NotYetValid { in_seconds });
+        }
         Ok(Claims { workspace, user, expires_at })
-    }
-
-    fn mac(&self, signed: &str) -> Hmac<Sha256> {
-        self.0.clone().chain_update(signed)
     }
 }
 
@@ -134,6 +183,8 @@ impl fmt::Debug for TokenKey {
 #[derive(Deserialize)]
 struct Header {
     alg: String,
+    /// The id of the key that signed.
+    kid: Option<String>,
     /// Extensions that a verifier must understand or else refuse the token (RFC 7515 §4.1.11).
     crit: Option<IgnoredAny>,
 }
@@ -144,6 +195,9 @@ struct Payload {
     user: UserId,
     /// Seconds since 1970.
     exp: u64,
+    /// From when on the token holds, if not at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nbf: Option<u64>,
 }
 
 fn parse<T: DeserializeOwned>(part: &str) -> Option<T> {
@@ -230,7 +284,12 @@ mod tests {
             let tampered = String::from_utf8(bytes).unwrap();
             let result = key().verify(&tampered, in_time());
             assert!(
-                matches!(result, Err(TokenError::BadSignature | TokenError::Malformed { .. })),
+                matches!(
+                    result,
+                    Err(TokenError::BadSignature
+                        | TokenError::Malformed { .. }
+                        | TokenError::WrongAlgorithm)
+                ),
                 "{result:?} with character {at} changed"
             );
         }
@@ -269,6 +328,30 @@ mod tests {
     }
 
     #[test]
+    fn token_holds_from_its_very_second_on() {
+        let payload = |nbf: &str| {
+            format!(r#"{{"workspace":"acme","user":"ada","exp":{EXP_SECONDS},"nbf":{nbf}}}"#)
+        };
+        let verify = |nbf: &str, now| {
+            key().verify(&signed(r#"{"alg":"HS256"}"#, &payload(nbf)), WallTime(now))
+        };
+        assert_eq!(verify("1600000000", 1_600_000_000_000), Ok(claims()));
+        let early = |in_seconds| Err(TokenError::NotYetValid { in_seconds });
+        assert_eq!(verify("1600000000", 1_599_999_999_999), early(1));
+        assert_eq!(verify("1600000000", 1_599_999_000_000), early(1_000));
+        assert!(matches!(verify("-1", 0), Err(TokenError::Malformed { .. })));
+    }
+
+    #[test]
+    fn a_key_id_must_be_sound() {
+        let payload = r#"{"workspace":"acme","user":"ada","exp":1700000000}"#;
+        for kid in ["", "a b", &"x".repeat(65)] {
+            let token = signed(&format!(r#"{{"alg":"HS256","kid":"{kid}"}}"#), payload);
+            assert!(malformed_why(&token).contains("kid"), "{kid:?}");
+        }
+    }
+
+    #[test]
     fn expiry_is_rounded_down_to_the_second() {
         let token = key().sign(&Claims { expires_at: WallTime(9_999), ..claims() });
         assert_eq!(key().verify(&token, WallTime(0)).unwrap().expires_at, WallTime(9_000));
@@ -286,9 +369,10 @@ mod tests {
         let payload = r#"{"workspace":"acme","user":"ada","exp":1700000000}"#;
         for alg in ["none", "None", "NONE", "", "hs256", "HS384", "HS512", "RS256", "HS256 "] {
             let token = signed(&format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#), payload);
-            assert_eq!(malformed_why(&token), "its `alg` is not HS256", "{alg:?}");
+            let wrong = Err(TokenError::WrongAlgorithm);
+            assert_eq!(key().verify(&token, in_time()), wrong, "{alg:?}");
             let (unsigned, _) = token.rsplit_once('.').unwrap();
-            assert_eq!(malformed_why(&format!("{unsigned}.")), "its `alg` is not HS256");
+            assert_eq!(key().verify(&format!("{unsigned}."), in_time()), wrong, "{alg:?}");
         }
         assert!(malformed_why(&signed(r#"{"typ":"JWT"}"#, payload)).contains("header"));
         let critical = signed(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, payload);
@@ -332,7 +416,9 @@ mod tests {
         };
         let token = |filler| signed(r#"{"alg":"HS256"}"#, &payload(filler));
         assert_eq!(key().verify(&token(2_900), in_time()), Ok(claims()));
-        assert_eq!(malformed_why(&token(3_100)), "it is longer than 4 KiB");
+        let long = token(3_100);
+        let error = TokenError::TooLong { bytes: long.len() };
+        assert_eq!(key().verify(&long, in_time()), Err(error));
     }
 
     #[test]
