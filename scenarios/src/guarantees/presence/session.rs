@@ -136,11 +136,13 @@ impl Session {
                 self.known(sign, known_at);
             }
         }
-        // What its gateway heard meanwhile, the owner is told when the link is back.
+        // What its gateway heard meanwhile, the owner is told when the link is back; but of a
+        // session that has closed by then, a new owner hears from nobody.
         if let Some(sign) = self.heard
             && let Some(since) = weather.all.since(now)
             && since > sign.at
             && since + weather.lag <= now
+            && self.closed_at.is_none_or(|closed| since < closed)
             && !weather.hearing.broken(sign.at, now)
         {
             self.known(sign, since + weather.lag);

@@ -301,6 +301,24 @@ fn a_session_that_a_new_owner_is_not_told_of_is_found_before_its_next_heartbeat(
 }
 
 #[test]
+fn of_a_session_that_closed_before_a_new_owner_came_nobody_need_be_told() {
+    let mut lab = Lab::new();
+    lab.open(ADA, Active, false);
+    lab.until(1.0);
+    lab.tell(BOB, Active);
+    lab.until(25.0);
+    lab.fault(true);
+    lab.close(ADA);
+    lab.until(26.0);
+    lab.heal();
+    lab.until(34.0);
+    let (client, users) = (ClientIndex(BOB), [name("ada")].into());
+    lab.see(What::Watching { client, session: "s".into(), users });
+    lab.until(60.0);
+    assert_eq!(lab.found(), [""; 0]);
+}
+
+#[test]
 fn strangers_are_told_nothing_and_nobody_of_whom_they_did_not_ask_for() {
     let mut lab = online();
     lab.until(10.0);
