@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use seriatim_engine::frame::PresenceState;
 use seriatim_engine::ids::{UserId, UserKey};
-use seriatim_engine::limits::PRESENCE_GRACE;
+use seriatim_engine::limits::{CLIENT_SILENCE_BACKGROUND_MAX, CLIENT_SILENCE_MAX, PRESENCE_GRACE};
 
 use crate::history::{ClientIndex, Event, Roster, What};
 
@@ -36,6 +36,13 @@ use typing::Typing;
 
 /// A new owner's grace begins with the first that it hears, a heartbeat after its start at most.
 const GRACE_OVER: Duration = PRESENCE_GRACE.saturating_add(Duration::from_secs(20));
+
+/// A client whose gateway has died may not know for so long, and is told nothing meanwhile.
+const DEATH_FOUND_OUT: Duration = CLIENT_SILENCE_MAX;
+
+/// The same for a hidden tab, which looks once a minute.
+const DEATH_FOUND_OUT_HIDDEN: Duration =
+    CLIENT_SILENCE_BACKGROUND_MAX.saturating_add(Duration::from_secs(60));
 
 /// Judges `presence`.
 #[derive(Debug)]
@@ -67,10 +74,21 @@ struct User {
 #[derive(Debug, Default)]
 struct Client {
     session: Option<Arc<str>>,
+    opened_at: Duration,
+    /// It has said so during the session.
+    was_hidden: bool,
     watched: BTreeMap<UserNumber, View>,
     /// When it said whom it watches, and whom it had watched until then.
     watched_since: Duration,
     before: BTreeSet<UserNumber>,
+}
+
+impl Client {
+    /// Its gateway may have died, before `heard_since`, and it doesn't know yet.
+    fn may_be_deaf(&self, at: Duration, heard_since: Duration) -> bool {
+        let found_out = if self.was_hidden { DEATH_FOUND_OUT_HIDDEN } else { DEATH_FOUND_OUT };
+        self.opened_at < heard_since && at < heard_since + found_out
+    }
 }
 
 /// What a client was told of a user.
@@ -193,10 +211,12 @@ impl Presence {
         self.checks.insert((at + 3 * self.weather.lag, number));
     }
 
-    fn opened(&mut self, client: ClientIndex, session: &Arc<str>) {
+    fn opened(&mut self, at: Duration, client: ClientIndex, session: &Arc<str>) {
         let number = self.number_of(client);
         self.user_mut(number).sessions.push(Session::new(client, session.clone()));
-        slot(&mut self.clients, client.0).session = Some(session.clone());
+        let client = slot(&mut self.clients, client.0);
+        client.session = Some(session.clone());
+        (client.opened_at, client.was_hidden) = (at, false);
     }
 
     fn closed(&mut self, at: Duration, client: ClientIndex) {
@@ -236,6 +256,7 @@ impl Presence {
     fn heartbeat(&mut self, event: &Event, client: ClientIndex) {
         let What::Heartbeat { state, background, .. } = &event.what else { return };
         let number = self.number_of(client);
+        slot(&mut self.clients, client.0).was_hidden |= *background;
         let weather = &self.weather;
         let user = slot(&mut self.users, number.0);
         let sessions = user.sessions.iter_mut().rev();
@@ -343,6 +364,7 @@ impl Presence {
         let Some(calm_since) = weather.all.since(at).filter(|since| *since + 3 * lag <= at) else {
             return;
         };
+        let heard_since = weather.hearing.since(at).unwrap_or(at);
         let graceful = at < calm_since + GRACE_OVER + 3 * lag;
         let user = slot(&mut self.users, number.0);
         for session in &mut user.sessions {
@@ -361,7 +383,7 @@ impl Presence {
             let own = user_of(&self.roster, *client);
             let key = UserKey { workspace: own.workspace.clone(), user: name.clone() };
             let shared = self.shares.surely(own, &key, from);
-            if from < watcher.watched_since || !shared {
+            if from < watcher.watched_since || !shared || watcher.may_be_deaf(at, heard_since) {
                 continue;
             }
             let Some(view) = watcher.watched.get_mut(&number) else { continue };
@@ -453,12 +475,14 @@ impl Guarantee for Presence {
             let settled = at + calm::SETTLING;
             for number in self.numbers.values().copied().collect::<Vec<_>>() {
                 self.check_at(settled, number);
+                self.check_at(settled + DEATH_FOUND_OUT, number);
                 self.check_at(settled + GRACE_OVER, number);
+                self.check_at(settled + DEATH_FOUND_OUT_HIDDEN, number);
             }
         }
         self.membership(seen);
         if let What::SessionOpened { client, session, .. } = what {
-            self.opened(*client, session);
+            self.opened(at, *client, session);
         } else if let What::SessionClosed { client, .. } = what {
             self.closed(at, *client);
         } else if let What::Heartbeat { client, .. } = what {

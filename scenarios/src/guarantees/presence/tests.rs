@@ -272,6 +272,20 @@ fn a_ghost_is_found_after_a_fault_once_a_new_owner_has_had_its_time() {
 }
 
 #[test]
+fn a_watcher_whose_gateway_died_is_told_nothing_until_it_finds_out() {
+    let mut lab = Lab::new();
+    lab.fault(false);
+    lab.until(1.0);
+    lab.heal();
+    lab.until(9.0);
+    lab.open(ADA, Active, false);
+    lab.until(26.0);
+    assert_eq!(lab.found(), [""; 0]);
+    lab.until(34.0);
+    assert_eq!(lab.found(), ["client 2 still sees ada offline, which is over"]);
+}
+
+#[test]
 fn an_arrival_that_is_not_told_is_found_soon_even_in_a_new_owners_grace() {
     let mut lab = Lab::new();
     lab.fault(true);
