@@ -25,6 +25,7 @@ const FILES: &[(&str, &str)] = &[
     ("rolling-restart.toml", include_str!("../catalog/rolling-restart.toml")),
     ("slow-lossy-line.toml", include_str!("../catalog/slow-lossy-line.toml")),
     ("overload.toml", include_str!("../catalog/overload.toml")),
+    ("read-positions.toml", include_str!("../catalog/read-positions.toml")),
     ("crowd-behind.toml", include_str!("../catalog/crowd-behind.toml")),
     ("presence.toml", include_str!("../catalog/presence.toml")),
     ("presence-owner-restart.toml", include_str!("../catalog/presence-owner-restart.toml")),

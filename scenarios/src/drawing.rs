@@ -29,6 +29,7 @@ pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
     let mut users = users(scenario, choices, &workspaces);
     add_joins(scenario, choices, &channels, &mut users);
     add_sends(scenario, choices, &channels, &mut users);
+    add_reads(scenario, choices, &channels, &mut users);
     add_reconnects(scenario, choices, &mut users);
     if let Some(wanted) = &scenario.presence {
         presence::add(scenario, wanted, choices, &channels, &mut users);
@@ -191,6 +192,23 @@ fn add_sends(
     }
 }
 
+fn add_reads(
+    scenario: &Scenario,
+    choices: &Choices,
+    channels: &[PlannedChannel],
+    users: &mut [PlannedUser],
+) {
+    let workload = &scenario.workload;
+    for read in 0..sends(u64::from(workload.reads_per_s), 1_000, workload.duration) {
+        let mut stream = choices.stream("read", read);
+        let at = moment(&mut stream, workload.warm_up, scenario.workload_end());
+        let channel = stream.pick(channels);
+        let reader = *stream.pick(&channel.members);
+        let action = Action::MarkRead { channel: channel.key.clone() };
+        user_mut(users, reader).operations.push(Op { at, action });
+    }
+}
+
 fn add_reconnects(scenario: &Scenario, choices: &Choices, users: &mut [PlannedUser]) {
     let workload = &scenario.workload;
     for entity in 0..sends(u64::from(workload.reconnects_per_min), 60_000, workload.duration) {
@@ -272,6 +290,7 @@ mod tests {
                     | Action::SetPresence { .. }
                     | Action::Watch { .. }
                     | Action::Type { .. } => panic!("presence without being asked for"),
+                    Action::MarkRead { .. } => panic!("a read without being asked for"),
                 }
             }
         }

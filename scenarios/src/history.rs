@@ -175,6 +175,25 @@ pub enum What {
         channel: ChannelKey,
         user: UserId,
     },
+    /// A client was asked to say that its user has read up to `seq`.
+    ReadMarked {
+        client: ClientIndex,
+        channel: ChannelKey,
+        seq: SeqNo,
+    },
+    /// A client was told how far its user has read.
+    ReadTold {
+        client: ClientIndex,
+        channel: ChannelKey,
+        seq: SeqNo,
+    },
+    /// The audit: how far a user has read, as a node's store has it.
+    ReadStored {
+        node: Arc<str>,
+        channel: ChannelKey,
+        user: UserId,
+        seq: SeqNo,
+    },
     /// The client has died and will not come back; convergence doesn't wait for it.
     ClientDown {
         client: ClientIndex,
@@ -250,6 +269,9 @@ impl What {
             | Self::Delivered { channel, .. }
             | Self::Typed { channel, .. }
             | Self::TypingTold { channel, .. }
+            | Self::ReadMarked { channel, .. }
+            | Self::ReadTold { channel, .. }
+            | Self::ReadStored { channel, .. }
             | Self::Stored { channel, .. } => Some(channel),
             Self::SessionOpened { .. }
             | Self::SessionClosed { .. }
@@ -313,6 +335,9 @@ impl What {
             | Self::PresenceTold { .. }
             | Self::Typed { .. }
             | Self::TypingTold { .. }
+            | Self::ReadMarked { .. }
+            | Self::ReadTold { .. }
+            | Self::ReadStored { .. }
             | Self::ClientDown { .. }
             | Self::ClientStopped { .. }
             | Self::AuditDone
@@ -419,13 +444,14 @@ impl fmt::Display for What {
             Self::PresenceTold { client, session, user, state } => {
                 write!(f, "{client} told on {session}: {user} is {}", state.as_str())
             }
-            Self::Typed { client, channel } => write!(f, "{client} is writing in {channel}"),
-            Self::TypingTold { client, channel, user } => {
-                write!(f, "{client} told: {user} is writing in {channel}")
-            }
             Self::NodeEnded { node } => write!(f, "{node} ends by itself"),
             Self::NodeRevived { node } => write!(f, "{node} is started again"),
             Self::FaultBegan { name, .. } => write!(f, "{name} begins"),
+            Self::Typed { .. }
+            | Self::TypingTold { .. }
+            | Self::ReadMarked { .. }
+            | Self::ReadTold { .. }
+            | Self::ReadStored { .. } => self.fmt_of_people(f),
             Self::FaultHealed { name } => write!(f, "{name} heals"),
             Self::FaultsOver => f.write_str("all faults are over"),
             Self::Converged => f.write_str("every client holds everything"),
@@ -436,6 +462,25 @@ impl fmt::Display for What {
                 write!(f, "{node} has {} {} of at most {}", level.peak, level.what, level.limit)
             }
             Self::TaskLeaked { node, name } => write!(f, "{node} leaks the task {name}"),
+        }
+    }
+}
+
+impl What {
+    /// What is about readers and writers, not about the log.
+    fn fmt_of_people(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Self::Typed { client, channel } = self {
+            write!(f, "{client} is writing in {channel}")
+        } else if let Self::TypingTold { client, channel, user } = self {
+            write!(f, "{client} told: {user} is writing in {channel}")
+        } else if let Self::ReadMarked { client, channel, seq } = self {
+            write!(f, "{client} has read {channel} up to #{seq}")
+        } else if let Self::ReadTold { client, channel, seq } = self {
+            write!(f, "{client} told: {channel} is read up to #{seq}")
+        } else if let Self::ReadStored { node, channel, user, seq } = self {
+            write!(f, "{node} holds that {user} has read {channel} up to #{seq}")
+        } else {
+            Ok(())
         }
     }
 }

@@ -353,6 +353,7 @@ mod tests {
                 .with(&delivered(1, hello()), delivered(1, forged()))
                 .with(&stored(hello()), stored(forged())),
             "contiguous-delivery" => healthy().before(over, [received(1, "c", more())]),
+            "read-cursors" => healthy().before(over, [read_told(0, 3)]),
             "bounded" => healthy().before(over, [peak(11, 10)]),
             "presence" => healthy().before(over, [told_active(0, "a", 1)]),
             "convergence" => healthy().without(&What::Converged),

@@ -286,6 +286,7 @@ impl Reader<'_> {
             channels,
             members: self.members(raw.members.as_ref(), users / cluster.workspaces)?,
             sends_per_s: self.number_or("sends_per_s", raw.sends_per_s.as_ref(), rates, 20)?,
+            reads_per_s: self.number_or("reads_per_s", raw.reads_per_s.as_ref(), rates, 0)?,
             reconnects_per_min: self.number_or(
                 "reconnects_per_min",
                 raw.reconnects_per_min.as_ref(),

@@ -110,6 +110,10 @@ pub enum Action {
     Type {
         channel: ChannelKey,
     },
+    /// Say that the user has read everything that the client was delivered.
+    MarkRead {
+        channel: ChannelKey,
+    },
 }
 
 /// A channel and who joins it.

@@ -88,6 +88,8 @@ pub struct Workload {
     pub members: Range<u32>,
     /// By all users together.
     pub sends_per_s: u32,
+    /// Clients that say that everything there is read, by all users together.
+    pub reads_per_s: u32,
     /// Dropped connections whose clients come back at once, by all users together.
     pub reconnects_per_min: u32,
     /// UTF-8 bytes of one body.

@@ -63,6 +63,7 @@ pub(crate) struct Workload {
     pub(crate) channels: Option<Spanned<i64>>,
     pub(crate) members: Option<Spanned<MinMax>>,
     pub(crate) sends_per_s: Option<Spanned<i64>>,
+    pub(crate) reads_per_s: Option<Spanned<i64>>,
     pub(crate) reconnects_per_min: Option<Spanned<i64>>,
     pub(crate) body_bytes: Option<Spanned<MinMax>>,
     pub(crate) warm_up_s: Option<Spanned<Seconds>>,

@@ -110,6 +110,13 @@ impl Users {
                 }
                 What::Typed { client, channel: channel.clone() }
             }
+            Action::MarkRead { channel } => {
+                let Some(seq) = self.recorder.delivered(client, channel) else { return };
+                if handle.mark_read(channel.channel.clone(), seq).is_err() {
+                    return;
+                }
+                What::ReadMarked { client, channel: channel.clone(), seq }
+            }
             Action::Join { channel } => {
                 if handle.join(channel.channel.clone()).is_err() {
                     return;

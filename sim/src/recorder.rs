@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use seriatim_client::ClientEvent;
 use seriatim_engine::entry::Asked;
-use seriatim_engine::frame::PresenceState;
+use seriatim_engine::frame::{ChannelStatus, PresenceState};
 use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, WorkspaceId};
 use seriatim_scenarios::history::{ClientIndex, Event, What};
 use seriatim_scenarios::judge::{Judge, Verdict};
@@ -39,6 +39,21 @@ struct ClientState {
     session: Option<Arc<str>>,
     /// The last position delivered of each of its channels.
     positions: BTreeMap<ChannelKey, SeqNo>,
+    /// How far it has read each.
+    reads: BTreeMap<ChannelKey, ReadUpto>,
+}
+
+/// What a client marked, and what it was told last.
+#[derive(Default)]
+struct ReadUpto {
+    marked: SeqNo,
+    told: SeqNo,
+}
+
+impl ClientState {
+    fn read(&mut self, channel: &ChannelKey) -> &mut ReadUpto {
+        self.reads.entry(channel.clone()).or_default()
+    }
 }
 
 impl Recorder {
@@ -68,7 +83,13 @@ impl Recorder {
                     .positions
                     .iter()
                     .all(|(channel, position)| state.heads.get(channel) <= Some(position))
+                && client.reads.values().all(|read| read.marked <= read.told)
         })
+    }
+
+    /// The last position of the channel that the client was delivered, in its current stay.
+    pub fn delivered(&self, client: ClientIndex, channel: &ChannelKey) -> Option<SeqNo> {
+        self.state.lock().clients.get(&client)?.positions.get(channel).copied()
     }
 
     /// The run is over: the judge's word. Later events are not judged.
@@ -125,13 +146,22 @@ impl State {
                 state.positions.entry(channel.clone()).or_insert(*after);
             }
             What::SessionLeft { client, channel, .. } => {
-                self.clients.entry(*client).or_default().positions.remove(channel);
+                let state = self.clients.entry(*client).or_default();
+                state.positions.remove(channel);
+                state.reads.remove(channel);
             }
             What::Received { channel, entry, .. } => self.heard(channel, entry.seq),
             What::Delivered { client, channel, entry } => {
                 let state = self.clients.entry(*client).or_default();
                 state.positions.insert(channel.clone(), entry.seq);
                 self.heard(channel, entry.seq);
+            }
+            What::ReadMarked { client, channel, seq } => {
+                let read = self.clients.entry(*client).or_default().read(channel);
+                read.marked = read.marked.max(*seq);
+            }
+            What::ReadTold { client, channel, seq } => {
+                self.clients.entry(*client).or_default().read(channel).told = *seq;
             }
             What::SessionClosed { client, .. } => {
                 self.clients.entry(*client).or_default().session = None;
@@ -154,6 +184,7 @@ impl State {
             | What::TypingTold { .. }
             | What::NodeEnded { .. }
             | What::NodeRevived { .. }
+            | What::ReadStored { .. }
             | What::Panicked { .. }
             | What::ErrorLogged { .. }
             | What::Peak { .. }
@@ -201,6 +232,10 @@ impl<'a> JournalLine<'a> {
         asked: &'a Asked,
     ) -> Self {
         Self { kind, client: Some(client), seq, text: Some(name_of(asked)) }
+    }
+
+    fn read(kind: &'static str, client: ClientIndex, seq: SeqNo) -> Self {
+        Self::new(kind, Some(client), Some(seq), None)
     }
 
     fn of(what: &'a What) -> Self {
@@ -259,6 +294,11 @@ impl<'a> JournalLine<'a> {
             What::NodeEnded { node } => line("node-ended", None, None, Some(node)),
             What::NodeRevived { node } => line("node-revived", None, None, Some(node)),
             What::FaultBegan { name, .. } => line("fault-began", None, None, Some(name)),
+            What::ReadMarked { client, seq, .. } => Self::read("read-marked", *client, *seq),
+            What::ReadTold { client, seq, .. } => Self::read("read-told", *client, *seq),
+            What::ReadStored { user, seq, .. } => {
+                Self::new("read-stored", None, Some(*seq), Some(user.as_str()))
+            }
             What::FaultHealed { name } => line("fault-healed", None, None, Some(name)),
             What::FaultsOver => line("faults-over", None, None, None),
             What::Converged => line("converged", None, None, None),
@@ -315,8 +355,27 @@ impl Listener {
 
     /// `client` saw `event` at `at`.
     pub fn heard(&mut self, at: SimTime, event: ClientEvent) {
+        let reads = self.reads(&event);
         if let Some(what) = self.translate(event) {
             self.recorder.record(at, what);
+        }
+        for what in reads {
+            self.recorder.record(at, what);
+        }
+    }
+
+    /// How far the user has read, where the event tells it by the way.
+    fn reads(&self, event: &ClientEvent) -> Vec<What> {
+        let told = |status: &ChannelStatus| {
+            let (client, channel) = (self.client, self.key(status.channel.clone()));
+            status.until.is_none().then_some(What::ReadTold { client, channel, seq: status.read })
+        };
+        if let ClientEvent::Opened { channels, .. } = event {
+            channels.iter().filter_map(told).collect()
+        } else if let ClientEvent::Channel(status) = event {
+            told(status).into_iter().collect()
+        } else {
+            Vec::new()
         }
     }
 
@@ -385,9 +444,10 @@ impl Listener {
             ClientEvent::Typing { channel, user } => {
                 What::TypingTold { client, channel: self.key(channel), user }
             }
-            ClientEvent::CaughtUp { .. }
-            | ClientEvent::Read { .. }
-            | ClientEvent::HeartbeatAnswered => return None,
+            ClientEvent::Read { channel, seq } => {
+                What::ReadTold { client, channel: self.key(channel), seq }
+            }
+            ClientEvent::CaughtUp { .. } | ClientEvent::HeartbeatAnswered => return None,
         })
     }
 

@@ -5,11 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use seriatim_engine::entry::ReadCursor;
 use seriatim_engine::ids::ShardId;
 use seriatim_scenarios::choices::Choices;
 use seriatim_scenarios::history::What;
 use seriatim_scenarios::judge::{Judge, Verdict};
 use seriatim_scenarios::plan::Plan;
+use seriatim_world::StoreError;
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
 
 use crate::cluster::Cluster;
@@ -203,17 +205,20 @@ fn audit_shard(now: SimTime, host: &crate::host::SimHost, shard: ShardId, record
     let disk = host.disk().audit_copy();
     let read = async {
         let (store, _) = LogStore::open(disk, shard, LogStoreOptions::default()).await?;
-        store.entries().await
+        Ok::<_, StoreError>((store.entries().await?, store.read_positions().await?))
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime without drivers needs nothing");
     let node: Arc<str> = host.name().into();
     match runtime.block_on(read) {
-        Ok(entries) => {
+        Ok((entries, reads)) => {
             for stored in entries {
                 let (channel, entry) = (stored.channel, stored.entry);
                 recorder.record(now, What::Stored { node: node.clone(), channel, entry });
+            }
+            for ReadCursor { channel, user, seq } in reads {
+                recorder.record(now, What::ReadStored { node: node.clone(), channel, user, seq });
             }
         }
         Err(error) => {

@@ -54,6 +54,9 @@ impl Attendance {
             | What::TypingTold { .. }
             | What::NodeEnded { .. }
             | What::NodeRevived { .. }
+            | What::ReadMarked { .. }
+            | What::ReadTold { .. }
+            | What::ReadStored { .. }
             | What::Panicked { .. }
             | What::ErrorLogged { .. }
             | What::Peak { .. }

@@ -129,6 +129,9 @@ impl Guarantee for Convergence {
             | What::TypingTold { .. }
             | What::NodeEnded { .. }
             | What::NodeRevived { .. }
+            | What::ReadMarked { .. }
+            | What::ReadTold { .. }
+            | What::ReadStored { .. }
             | What::Panicked { .. }
             | What::ErrorLogged { .. }
             | What::Peak { .. }

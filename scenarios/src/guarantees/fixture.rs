@@ -254,3 +254,7 @@ pub(crate) fn peak(peak: usize, limit: usize) -> What {
     let level = Level { what: "sessions", now: 0, peak, limit };
     What::Peak { node: "gateway-1".into(), level }
 }
+
+pub(crate) fn read_told(client: u32, seq: u64) -> What {
+    What::ReadTold { client: ClientIndex(client), channel: channel(), seq: SeqNo(seq) }
+}

@@ -24,6 +24,7 @@ mod once;
 mod positions;
 mod presence;
 mod ranges;
+mod read_cursors;
 mod real_time_order;
 mod seen;
 mod sender_order;
@@ -38,13 +39,14 @@ pub use no_lost_ack::NoLostAck;
 pub use once::Once;
 pub(crate) use positions::Positions;
 pub use presence::Presence;
+pub use read_cursors::ReadCursors;
 pub use real_time_order::RealTimeOrder;
 pub(crate) use seen::Recognizer;
 pub use seen::{ChannelNumber, Seen};
 pub use sender_order::SenderOrder;
 
 /// The names of the guarantees, in the order in which they are told everywhere.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     DenseOrder::NAME,
     RealTimeOrder::NAME,
     SenderOrder::NAME,
@@ -54,6 +56,7 @@ pub const NAMES: [&str; 11] = [
     ContiguousDelivery::NAME,
     Presence::NAME,
     Convergence::NAME,
+    ReadCursors::NAME,
     Bounded::NAME,
     Hygiene::NAME,
 ];
@@ -80,6 +83,7 @@ pub fn all(
         Box::new(ContiguousDelivery::default()),
         Box::new(Presence::new(roster, presence_lag)),
         Box::new(Convergence::new(roster, converge_within)),
+        Box::new(ReadCursors::new(roster.clone())),
         Box::new(Bounded::default()),
         Box::new(Hygiene::default()),
     ]

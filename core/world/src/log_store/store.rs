@@ -230,10 +230,18 @@ impl LogStore {
         if writer.in_doubt || self.given_up.load(Ordering::Relaxed) {
             return Err(StoreError::Poisoned);
         }
+        let reads = self.read_positions().await?;
+        Ok(Recovered { reads, ..self.restore(nonces_since).await? })
+    }
+
+    /// How far users have read: one for each user and channel at most.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`]
+    pub async fn read_positions(&self) -> Result<Vec<ReadCursor>, StoreError> {
         let positions = self.reads.lock().await.positions().await?;
         let read = |((channel, user), seq)| ReadCursor { channel, user, seq };
-        let reads = positions.into_iter().map(read).collect();
-        Ok(Recovered { reads, ..self.restore(nonces_since).await? })
+        Ok(positions.into_iter().map(read).collect())
     }
 
     async fn note_positions(&self, epoch: Epoch, reads: Vec<ReadCursor>) -> Result<(), StoreError> {
