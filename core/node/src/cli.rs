@@ -1,4 +1,4 @@
-//! Subcommands: serve, node, token; `key` is in [`crate::key_command`].
+//! Subcommands: serve, node, token; `key` is in [`crate::key_command`], `check` in [`mod@crate::check`].
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ use seriatim_world::log_store::LogStoreOptions;
 use seriatim_world::{World, real};
 use tokio::sync::watch;
 
+use crate::check::Check;
 use crate::gateway_flags::GatewayFlags;
 use crate::key_command::KeyCommand;
 use crate::log::LogFlags;
@@ -44,6 +45,9 @@ enum Command {
     Token(Token),
     /// List, add and remove the keys that sign tokens.
     Key(KeyCommand),
+    /// Verify the log of a stopped server: every checksum, every index, and that positions are
+    /// dense. Exit code 0: sound; 1: damaged; 64: no log there, or a server uses it.
+    Check(Check),
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +114,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Node(node) => node.run(),
         Command::Token(token) => token.run(),
         Command::Key(key) => key.run(),
+        Command::Check(check) => check.run(),
     }
 }
 

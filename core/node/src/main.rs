@@ -1,5 +1,6 @@
 //! The server's command line.
 
+mod check;
 mod cli;
 mod exposure;
 mod gateway_flags;
@@ -26,7 +27,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("seriatim-server: {error:#}");
-            ExitCode::from(if error.is::<cli::Usage>() { USAGE } else { FAILURE })
+            ExitCode::from(match () {
+                () if error.is::<cli::Usage>() => USAGE,
+                () if error.is::<check::Damaged>() => DAMAGED,
+                () => FAILURE,
+            })
         }
     }
 }
@@ -40,6 +45,9 @@ fn crash_on_panic() {
         std::process::exit(FAILURE.into());
     }));
 }
+
+/// A promise is broken: what is stored is not what was written.
+const DAMAGED: u8 = 1;
 
 /// Bad usage or a bad file (sysexits' EX_USAGE).
 const USAGE: u8 = 64;

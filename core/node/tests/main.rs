@@ -5,6 +5,8 @@ mod browser;
 #[cfg(test)]
 mod chat_page;
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod exposition;
 #[cfg(test)]
 mod exposure;
