@@ -353,6 +353,15 @@ mod tests {
                 .with(&delivered(1, hello()), delivered(1, forged()))
                 .with(&stored(hello()), stored(forged())),
             "contiguous-delivery" => healthy().before(over, [received(1, "c", more())]),
+            // Who was never in posts, and everybody has it.
+            "membership" => {
+                let stray = || message(5, 2, "n9", "x");
+                healthy()
+                    .before(over, [invoked(2, "n9", "x")])
+                    .before(over, [received(0, "a", stray()), delivered(0, stray())])
+                    .before(over, [received(1, "c", stray()), delivered(1, stray())])
+                    .before(&What::AuditDone, [stored(stray())])
+            }
             "read-cursors" => healthy().before(over, [read_told(0, 3)]),
             "bounded" => healthy().before(over, [peak(11, 10)]),
             "presence" => healthy().before(over, [told_active(0, "a", 1)]),

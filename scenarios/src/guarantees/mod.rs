@@ -18,6 +18,7 @@ mod dense_order;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod hygiene;
+mod membership;
 mod no_invention;
 mod no_lost_ack;
 mod once;
@@ -34,6 +35,7 @@ pub use contiguous_delivery::ContiguousDelivery;
 pub use convergence::Convergence;
 pub use dense_order::DenseOrder;
 pub use hygiene::Hygiene;
+pub use membership::Membership;
 pub use no_invention::NoInvention;
 pub use no_lost_ack::NoLostAck;
 pub use once::Once;
@@ -46,7 +48,7 @@ pub use seen::{ChannelNumber, Seen};
 pub use sender_order::SenderOrder;
 
 /// The names of the guarantees, in the order in which they are told everywhere.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     DenseOrder::NAME,
     RealTimeOrder::NAME,
     SenderOrder::NAME,
@@ -54,6 +56,7 @@ pub const NAMES: [&str; 12] = [
     Once::NAME,
     NoInvention::NAME,
     ContiguousDelivery::NAME,
+    Membership::NAME,
     Presence::NAME,
     Convergence::NAME,
     ReadCursors::NAME,
@@ -81,6 +84,7 @@ pub fn all(
         Box::new(Once::new(roster.clone())),
         Box::new(NoInvention::new(roster.clone())),
         Box::new(ContiguousDelivery::default()),
+        Box::new(Membership::new(roster.clone())),
         Box::new(Presence::new(roster, presence_lag)),
         Box::new(Convergence::new(roster, converge_within)),
         Box::new(ReadCursors::new(roster.clone())),
