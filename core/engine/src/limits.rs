@@ -241,8 +241,13 @@ pub const LINK_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The wait between two attempts to dial a link grows to this, with jitter.
 pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// A link frame carries one page or one published batch at most. Larger: the link is closed.
+/// A link frame carries one page, one published batch or one user's channels at most, each of which
+/// stays well below. Larger: the link is closed.
 pub const LINK_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Entries that are published in one link frame: a full commit of ordinary messages, or sixteen of
+/// the longest, so that no gateway is busy with one frame for long. More: further frames.
+pub const LINK_BATCH_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes queued on one link. Over it the link is closed and dialled again, and its gateway
 /// catches up from the log: a stalled gateway must not stop an owner.
@@ -280,6 +285,7 @@ const _: () = assert!(POLL_WAIT_MAX.as_millis() < POLL_IDLE_TIMEOUT.as_millis())
 const _: () = assert!(SESSION_QUEUE_BYTES_LOW < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PAGE_BYTES_MAX);
+const _: () = assert!(LINK_BATCH_BYTES_MAX + 2 * BODY_BYTES_MAX < LINK_FRAME_BYTES_MAX);
 const _: () = assert!(CREATED_MEMBERS_MAX * (NAME_BYTES_MAX + 1) < BODY_BYTES_MAX);
 const _: () = assert!(LINK_HEARTBEAT.as_millis() * 3 < LINK_TIMEOUT.as_millis());
 const _: () = assert!(SESSION_IDLE_TIMEOUT.as_millis() == 3 * HEARTBEAT.as_millis());

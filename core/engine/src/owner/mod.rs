@@ -25,7 +25,7 @@ use crate::fanout::Interest;
 use crate::frame::RejectCode;
 use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
 use crate::levels::Limit;
-use crate::limits::{BODY_BYTES_MAX, PAGE_ENTRIES_MAX};
+use crate::limits::{BODY_BYTES_MAX, LINK_BATCH_BYTES_MAX, PAGE_ENTRIES_MAX};
 use crate::link::{EndedChannel, FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
 
 use crate::membership::{Membership, Origin, Roster, Standing};
@@ -316,9 +316,12 @@ impl Owner {
         }
         for (channel, entries) in published {
             let links = self.interest.of(&channel);
-            if !links.is_empty() {
-                let frame = FromOwner::Entries { channel, entries };
-                effects.push(Effect::Send { links, frame });
+            if links.is_empty() {
+                continue;
+            }
+            for entries in in_frames(entries) {
+                let frame = FromOwner::Entries { channel: channel.clone(), entries };
+                effects.push(Effect::Send { links: links.clone(), frame });
             }
         }
     }
@@ -473,6 +476,24 @@ impl Refusal {
     fn busy(busy: Busy) -> Self {
         Self { limit: Some(Limit::InFlight), ..Self::new(RejectCode::Busy, busy.to_string()) }
     }
+}
+
+/// Cut so that no frame holds more than [`LINK_BATCH_BYTES_MAX`], but for its last entry.
+fn in_frames(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut frames = Vec::new();
+    let (mut frame, mut bytes) = (Vec::new(), 0);
+    for entry in entries {
+        bytes += entry.link_bytes();
+        frame.push(entry);
+        if bytes >= LINK_BATCH_BYTES_MAX {
+            frames.push(std::mem::take(&mut frame));
+            bytes = 0;
+        }
+    }
+    if !frame.is_empty() {
+        frames.push(frame);
+    }
+    frames
 }
 
 fn reply(link: LinkId, frame: FromOwner, effects: &mut Vec<Effect>) {

@@ -265,4 +265,5 @@ fn the_time_to_durable_is_each_entrys_own() {
 }
 
 mod changes;
+mod frames;
 mod reads;
