@@ -121,6 +121,11 @@ pub const RUN_BYTES_MAX: usize = 16 * 1024;
 /// log at its own pace.
 pub const SESSION_QUEUE_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes queued for one session in all, with what does not wait in the log: replies to what it asked,
+/// its channels, and what other sessions of its user do. More than all that it can have asked for:
+/// it does not read what concerns it, so its connection is closed, and it can resume.
+pub const SESSION_BACKLOG_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// Below it, a session that was too slow is served again.
 pub const SESSION_QUEUE_BYTES_LOW: usize = SESSION_QUEUE_BYTES_MAX / 4;
 
@@ -223,6 +228,18 @@ pub const RATE_BUCKETS_MAX: usize = SESSIONS_MAX;
 /// `busy` with a time to retry after.
 pub const SHARD_REQUESTS_MAX: usize = 8 * STORE_BATCH_MAX;
 
+/// Bytes of the requests for one shard without an answer at one gateway: half of what its link may
+/// have queued. More: as [`SHARD_REQUESTS_MAX`].
+pub const SHARD_REQUEST_BYTES_MAX: usize = LINK_QUEUE_BYTES_MAX / 2;
+
+/// Pages of history for requests, on their way to one gateway from one shard: a sixth of what the
+/// link may have queued, and work for the owner's disk. More: as [`SHARD_REQUESTS_MAX`].
+pub const SHARD_PAGES_MAX: usize = 96;
+
+/// Pages that an owner reads for one link at a time: all that a gateway asks for. More: rejected as
+/// `busy`.
+pub const LINK_READS_MAX: usize = CATCH_UP_READS_MAX + SHARD_PAGES_MAX;
+
 /// How long the oldest request for a shard may wait for its answer: far above what a sound disk
 /// takes, and well below [`REPLY_TIMEOUT`]. Longer: new requests for the shard are rejected as
 /// `busy` until the owner has caught up.
@@ -287,6 +304,13 @@ const _: () = assert!(PAGE_BYTES_MAX < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PAGE_BYTES_MAX);
 const _: () = assert!(LINK_BATCH_BYTES_MAX + 2 * BODY_BYTES_MAX < LINK_FRAME_BYTES_MAX);
 const _: () = assert!(CREATED_MEMBERS_MAX * (NAME_BYTES_MAX + 1) < BODY_BYTES_MAX);
+// As bytes of a link, with entries that name many members instead of long bodies.
+const _: () = assert!(LINK_READS_MAX * 2 * PAGE_BYTES_MAX < LINK_QUEUE_BYTES_MAX / 2);
+// Its pages of history in the worst JSON escaping, and its channels.
+const _: () = assert!(
+    SESSION_PAGES_MAX * 6 * (PAGE_BYTES_MAX + BODY_BYTES_MAX) + CHANNELS_OF_USER_MAX * 256
+        < SESSION_BACKLOG_BYTES_MAX
+);
 const _: () = assert!(LINK_HEARTBEAT.as_millis() * 3 < LINK_TIMEOUT.as_millis());
 const _: () = assert!(SESSION_IDLE_TIMEOUT.as_millis() == 3 * HEARTBEAT.as_millis());
 const _: () = assert!(CLIENT_OUTSTANDING_MAX < USER_BURST_MAX as usize);

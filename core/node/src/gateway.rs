@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use seriatim_engine::gateway::{Effect, Gateway, Input, Note};
 use seriatim_engine::ids::{ConnectionId, ShardId};
+use seriatim_engine::levels::Limit;
 use seriatim_engine::limits::SESSION_QUEUE_BYTES_LOW;
 use seriatim_engine::link::FromOwner;
 use seriatim_engine::slots::Slots;
@@ -215,7 +216,9 @@ impl Shell {
             return;
         };
         self.queued_bytes += frames.len();
-        socket.push(frames);
+        if !socket.push(frames) {
+            self.metrics.hit(Limit::SessionBacklogBytes);
+        }
         self.due.add(connection, due, count);
     }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of effect")]
 
 mod expiry;
+mod limits;
 mod membership;
 mod notes;
 mod presence;

@@ -25,7 +25,7 @@ use crate::fanout::Interest;
 use crate::frame::RejectCode;
 use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
 use crate::levels::Limit;
-use crate::limits::{BODY_BYTES_MAX, LINK_BATCH_BYTES_MAX, PAGE_ENTRIES_MAX};
+use crate::limits::{BODY_BYTES_MAX, LINK_BATCH_BYTES_MAX, LINK_READS_MAX, PAGE_ENTRIES_MAX};
 use crate::link::{EndedChannel, FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
 
 use crate::membership::{Membership, Origin, Roster, Standing};
@@ -103,6 +103,8 @@ pub struct Owner {
     /// when its request was handled.
     appending: VecDeque<(ChannelKey, MonoTime)>,
     reads: BTreeMap<ReadId, Read>,
+    /// How many of them each link waits for.
+    reads_of: BTreeMap<LinkId, usize>,
     last_read: u64,
     /// When the input came that is being handled.
     now: MonoTime,
@@ -337,6 +339,12 @@ impl Owner {
         if !self.may_read(&channel, reader.as_ref()) {
             return Err(Refusal::not_member(&channel));
         }
+        let of_link = self.reads_of.entry(link).or_default();
+        if *of_link >= LINK_READS_MAX {
+            return Err(Refusal::link_reads());
+        }
+        *of_link += 1;
+        self.counts.link_reads.set(*of_link);
         let entries_max =
             usize::try_from(entries_max).unwrap_or(PAGE_ENTRIES_MAX).clamp(1, PAGE_ENTRIES_MAX);
         self.last_read += 1;
@@ -350,6 +358,8 @@ impl Owner {
     fn read_done(&mut self, read: ReadId, mut entries: Vec<Entry>, effects: &mut Vec<Effect>) {
         // A link that went down has taken its reads with it.
         let Some(Read { link, ticket, channel, reader }) = self.reads.remove(&read) else { return };
+        let of_link = self.reads_of.get_mut(&link).expect("a link that reads is counted");
+        *of_link -= 1;
         if !self.may_read(&channel, reader.as_ref()) {
             self.refuse(link, ticket, Refusal::not_member(&channel), effects);
             return;
@@ -410,6 +420,7 @@ impl Owner {
             !links.is_empty()
         });
         self.reads.retain(|_, read| read.link != link);
+        self.reads_of.remove(&link);
     }
 }
 
@@ -471,6 +482,12 @@ impl Refusal {
     fn bad_body(bytes: usize) -> Self {
         let message = format!("a body has 1 to {BODY_BYTES_MAX} bytes, this one has {bytes}");
         Self::new(RejectCode::BadBody, message)
+    }
+
+    fn link_reads() -> Self {
+        let message = format!("{LINK_READS_MAX} pages are being read for this gateway already");
+        let limit = Some(Limit::LinkReads);
+        Self { limit, ..Self::new(RejectCode::Busy, message) }
     }
 
     fn busy(busy: Busy) -> Self {

@@ -127,8 +127,8 @@ impl Default for OwnerFigures {
 }
 
 impl OwnerFigures {
-    pub(crate) fn levels(&self) -> [Level; 3] {
-        [self.inbox, self.waiting, self.counts.in_flight]
+    pub(crate) fn levels(&self) -> [Level; 4] {
+        [self.inbox, self.waiting, self.counts.in_flight, self.counts.link_reads]
     }
 }
 
