@@ -52,6 +52,8 @@ macro_rules! limits {
 }
 
 limits! {
+    AdminAnswerTime ADMIN_ANSWER_TIMEOUT,
+    AdminRequests ADMIN_REQUESTS_MAX,
     AdmissionWait ADMISSION_WAIT_MAX,
     ChannelsOfUser CHANNELS_OF_USER_MAX,
     ClientFrameBytes CLIENT_FRAME_BYTES_MAX,

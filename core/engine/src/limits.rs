@@ -81,6 +81,32 @@ pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// that names none is tried with each. More: the file is refused.
 pub const TOKEN_KEYS_MAX: usize = 8;
 
+/// Rows of one answer to an operator: a few screens, and a fraction of a millisecond of a machine's
+/// time. A request for more gets this many, and where to go on.
+pub const ADMIN_ROWS_MAX: usize = 200;
+
+/// Rows that a machine goes through for one answer to an operator: below a millisecond or two. Where
+/// it would take more, the answer says that it didn't look further, or ends early and tells where to
+/// go on.
+pub const ADMIN_LOOKS_MAX: usize = 20_000;
+
+/// Answers to operators in the making at one node: a few people and a few scripts. More: 503 with a
+/// time to come back.
+pub const ADMIN_REQUESTS_MAX: usize = 8;
+
+/// How long a machine may take to answer an operator; an owner whose store is being opened takes none
+/// of its inputs. Longer: 503.
+pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a token may be good for that an operator mints by HTTP: as long as anybody should trust
+/// one. Longer: refused.
+pub const ADMIN_TOKEN_HOURS_MAX: u64 = 366 * 24;
+
+/// Connections to a node's port for operators, and handshakes on them: monitoring and a few people.
+/// They are apart from those of clients, so that a crowd keeps nobody from looking. More wait, or get
+/// 503.
+pub const OPERATIONS_CONNECTIONS_MAX: usize = 64;
+
 /// Channels that one `hello` may resume. More: the frame is rejected.
 pub const RESUME_CHANNELS_MAX: usize = 1_000;
 

@@ -24,6 +24,7 @@ use seriatim_world::World;
 use crate::connection::close_frame;
 use crate::due::{Due, DueList};
 use crate::link;
+use crate::look::Look;
 use crate::metrics::Metrics;
 use crate::numbers::Numbers;
 use crate::outbox::Outbox;
@@ -40,6 +41,7 @@ pub(crate) enum Arrival {
     LinkUp { shard: ShardId, outbox: Outbox },
     Link { shard: ShardId, frame: FromOwner },
     LinkDown { shard: ShardId },
+    Look(Look<Gateway>),
     Drain,
 }
 
@@ -161,6 +163,7 @@ impl Shell {
                 self.metrics.link(shard, false);
                 Input::LinkDown { shard }
             }
+            Arrival::Look(look) => return look.take(&self.machine, now.0),
             Arrival::TokenKeys(keys) => Input::TokenKeys(keys),
             Arrival::Drain => Input::Drain,
         };

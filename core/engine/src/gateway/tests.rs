@@ -7,6 +7,7 @@ mod membership;
 mod notes;
 mod presence;
 mod reads;
+mod report;
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ mod changes;
 mod counts;
 mod presence;
 mod read_cursors;
+mod report;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use crate::time::{MonoTime, WallTime};
 use changes::{Changing, Wanted};
 
 pub use counts::OwnerCounts;
+pub use report::{ChannelReport, ChannelRow, MemberRow, UserRow, WorkspaceRow};
 
 /// What happens to an owner.
 #[derive(Debug)]

@@ -295,3 +295,4 @@ fn the_time_to_durable_is_each_entrys_own() {
 mod changes;
 mod frames;
 mod reads;
+mod report;
