@@ -80,7 +80,7 @@ fn guarantees(report: &RunReport, page: &mut String) -> fmt::Result {
     writeln!(
         page,
         "<p class=\"facts\">✓ held in every run · ✗ broken in so many runs · \
-         – given up, since the faults make it impossible</p>"
+         – given up, since the faults make it impossible, or not asked for</p>"
     )
 }
 

@@ -49,7 +49,7 @@ pub(crate) fn effects(scenario: &ScenarioReport) -> String {
 /// What a table tells of one promise: a mark, and where it broke in how many runs.
 pub(crate) fn cell(count: &Count) -> String {
     if count.held + count.broken == 0 {
-        // The scenario gave it up.
+        // The scenario gave it up, or asks nothing of it.
         "–".to_owned()
     } else if count.is_held() {
         "✓".to_owned()

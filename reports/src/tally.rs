@@ -90,7 +90,7 @@ impl Tally {
     }
 }
 
-/// `None`: the scenario gave it up, so that it is neither.
+/// `None`: the scenario gave it up, or asks nothing of it, so that it is neither.
 fn count(counts: &mut Vec<Count>, name: &str, held: Option<bool>) {
     let index = counts.iter().position(|count| count.name == name).unwrap_or_else(|| {
         counts.push(Count { name: name.to_owned(), held: 0, broken: 0 });
@@ -139,6 +139,7 @@ mod tests {
     use seriatim_scenarios::history::{Event, Level, Roster, What};
     use seriatim_scenarios::judge::Judge;
     use seriatim_scenarios::parse;
+    use seriatim_scenarios::plan::PlannedNoise;
 
     use super::*;
 
@@ -147,7 +148,8 @@ mod tests {
     }
 
     fn verdict(events: &[What]) -> Verdict {
-        let mut judge = Judge::new(&Roster::default(), &scenario().expect, Duration::ZERO);
+        let (roster, noise) = (Roster::default(), PlannedNoise::default());
+        let mut judge = Judge::new(&roster, &scenario().expect, Duration::ZERO, &noise);
         for what in events {
             judge.observe(&Event { at: Duration::from_secs(1), what: what.clone() });
         }

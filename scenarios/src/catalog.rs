@@ -27,6 +27,8 @@ const FILES: &[(&str, &str)] = &[
     ("overload.toml", include_str!("../catalog/overload.toml")),
     ("read-positions.toml", include_str!("../catalog/read-positions.toml")),
     ("crowd-behind.toml", include_str!("../catalog/crowd-behind.toml")),
+    ("busy-workspace.toml", include_str!("../catalog/busy-workspace.toml")),
+    ("noisy-neighbours.toml", include_str!("../catalog/noisy-neighbours.toml")),
     ("presence.toml", include_str!("../catalog/presence.toml")),
     ("presence-owner-restart.toml", include_str!("../catalog/presence-owner-restart.toml")),
     ("two-devices.toml", include_str!("../catalog/two-devices.toml")),
@@ -92,8 +94,12 @@ mod tests {
     #[test]
     fn no_scenario_asks_for_more_acceptances_than_there_are_sends() {
         for scenario in all() {
-            let sends =
+            let of_workload =
                 scenario.workload.duration.as_secs() * u64::from(scenario.workload.sends_per_s);
+            let of_noise = scenario.noise.as_ref().map_or(0, |noise| {
+                (scenario.workload_end() - noise.at).as_secs() * u64::from(noise.sends_per_s)
+            });
+            let sends = of_workload + of_noise;
             assert!(
                 scenario.expect.accepted_min.is_some_and(|min| min <= sends),
                 "{}",

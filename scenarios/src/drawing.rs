@@ -11,13 +11,14 @@ use seriatim_engine::ids::{
 };
 
 use crate::body;
-use crate::choices::Choices;
+use crate::choices::{ChoiceStream, Choices};
 use crate::fault::Role;
 use crate::history::ClientIndex;
-use crate::plan::{Action, Op, Plan, PlannedChannel, PlannedNode, PlannedUser};
+use crate::plan::{Action, Op, Plan, PlannedChannel, PlannedNode, PlannedRates, PlannedUser};
 use crate::scenario::{Cluster, Range, Scenario};
 
 mod fault;
+mod noise;
 mod presence;
 
 /// Makes every decision of a run of `scenario`.
@@ -29,6 +30,9 @@ pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
     let mut users = users(scenario, choices, &workspaces);
     add_joins(scenario, choices, &channels, &mut users);
     add_sends(scenario, choices, &channels, &mut users);
+    if let Some(wanted) = &scenario.noise {
+        noise::add(scenario, wanted, choices, &channels, &mut users);
+    }
     add_reads(scenario, choices, &channels, &mut users);
     add_reconnects(scenario, choices, &mut users);
     if let Some(wanted) = &scenario.presence {
@@ -48,8 +52,14 @@ pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
         store: scenario.cluster.store,
         workspaces,
         network: scenario.network.clone(),
+        rates: PlannedRates {
+            user: scenario.cluster.user_rate,
+            workspace: scenario.cluster.workspace_rate,
+        },
+        sync: scenario.cluster.sync,
         tick: scenario.tick,
         users,
+        noise: noise::planned(scenario, &channels, &faults),
         channels,
         faults,
         workload_end: scenario.workload_end(),
@@ -117,7 +127,11 @@ fn channels(
             let entity = u64::from(index);
             let count =
                 choices.stream("member_count", entity).between(u64::from(min), u64::from(max));
-            let count = usize::try_from(count).expect("at most the number of users");
+            let count = if noise::is_hot(scenario, index) {
+                usize::MAX
+            } else {
+                usize::try_from(count).expect("at most the number of users")
+            };
             // Users are ranked by a choice of their own, so that taking one away brings in the
             // next and moves nobody else.
             let mut ranked: Vec<(u64, u32)> = (0..scenario.workload.users)
@@ -174,22 +188,35 @@ fn add_sends(
     users: &mut [PlannedUser],
 ) {
     let workload = &scenario.workload;
-    let sizes = workload.body_bytes;
+    let (from, until) = (workload.warm_up, scenario.workload_end());
     for send in 0..sends(u64::from(workload.sends_per_s), 1_000, workload.duration) {
         let mut stream = choices.stream("send", send);
-        let at = moment(&mut stream, workload.warm_up, scenario.workload_end());
+        let at = moment(&mut stream, from, until);
         let channel = stream.pick(channels);
-        let sender = *stream.pick(&channel.members);
-        let bytes = stream.between(u64::from(sizes.min), u64::from(sizes.max));
-        let nonce = format!("u{}-{send}", sender.0);
-        let body = body::text(&nonce, usize::try_from(bytes).expect("within limits"), &mut stream);
-        let action = Action::Send {
-            channel: channel.key.clone(),
-            nonce: Nonce::new(&nonce).expect("a sound nonce"),
-            body: body.into(),
-        };
-        user_mut(users, sender).operations.push(Op { at, action });
+        add_send(scenario, &mut stream, channel, users, at, &send.to_string());
     }
+}
+
+/// One message of a drawn member. `name` is unique in the run.
+fn add_send(
+    scenario: &Scenario,
+    stream: &mut ChoiceStream,
+    channel: &PlannedChannel,
+    users: &mut [PlannedUser],
+    at: Duration,
+    name: &str,
+) {
+    let sizes = scenario.workload.body_bytes;
+    let sender = *stream.pick(&channel.members);
+    let bytes = stream.between(u64::from(sizes.min), u64::from(sizes.max));
+    let nonce = format!("u{}-{name}", sender.0);
+    let body = body::text(&nonce, usize::try_from(bytes).expect("within limits"), stream);
+    let action = Action::Send {
+        channel: channel.key.clone(),
+        nonce: Nonce::new(&nonce).expect("a sound nonce"),
+        body: body.into(),
+    };
+    user_mut(users, sender).operations.push(Op { at, action });
 }
 
 fn add_reads(
@@ -227,7 +254,7 @@ fn sends(count: u64, period_ms: u64, duration: Duration) -> u64 {
 }
 
 /// A moment from `from` until before `until`.
-fn moment(stream: &mut crate::choices::ChoiceStream, from: Duration, until: Duration) -> Duration {
+fn moment(stream: &mut ChoiceStream, from: Duration, until: Duration) -> Duration {
     scale(stream.next_u64(), from, until)
 }
 

@@ -10,10 +10,11 @@ use seriatim_engine::entry::{Asked, Content};
 use seriatim_engine::ids::{Nonce, UserId};
 
 use crate::guarantees::{
-    self, ChannelNumber, Convergence, Guarantee, Positions, Recognizer, Seen, Violation,
+    self, ChannelNumber, Convergence, Guarantee, Isolation, Positions, Recognizer, Seen, Violation,
 };
 use crate::history::{Event, Roster, What};
 use crate::latency::Latencies;
+use crate::plan::PlannedNoise;
 use crate::scenario::Expect;
 
 /// Reads one history.
@@ -61,7 +62,7 @@ pub struct Verdict {
 pub struct GuaranteeVerdict {
     pub name: &'static str,
     pub held: bool,
-    /// The scenario gave it up: it doesn't count.
+    /// The scenario gave it up, or asks nothing of it: it doesn't count.
     pub given_up: bool,
     /// The first few.
     pub violations: Vec<Violation>,
@@ -133,10 +134,16 @@ impl Verdict {
 }
 
 impl Judge {
-    /// Word of a user's presence takes `presence_lag` at most while nothing is wrong.
-    pub fn new(roster: &Roster, expect: &Expect, presence_lag: Duration) -> Self {
+    /// Word of a user's presence takes `presence_lag` at most while nothing is wrong. `noise` is
+    /// what the others must not notice.
+    pub fn new(
+        roster: &Roster,
+        expect: &Expect,
+        presence_lag: Duration,
+        noise: &PlannedNoise,
+    ) -> Self {
         Self {
-            guarantees: guarantees::all(roster, expect.converge_within, presence_lag),
+            guarantees: guarantees::all(roster, expect, presence_lag, noise),
             recognizer: Recognizer::default(),
             figures: Figures::new(roster.clone()),
             expect: expect.clone(),
@@ -160,7 +167,7 @@ impl Judge {
             GuaranteeVerdict {
                 name: guarantee.name(),
                 held: findings.count() == 0,
-                given_up: self.expect.gives_up.contains(&guarantee.name()),
+                given_up: is_not_judged(&self.expect, guarantee.name()),
                 violations: findings.violations().to_vec(),
                 violation_count: findings.count(),
             }
@@ -171,6 +178,12 @@ impl Judge {
             stats,
         }
     }
+}
+
+/// Whether the scenario gives the guarantee up, or states no bound for it.
+fn is_not_judged(expect: &Expect, name: &str) -> bool {
+    let without_bound = name == Isolation::NAME && expect.isolation.is_none();
+    without_bound || expect.gives_up.contains(&name)
 }
 
 fn expectations(expect: &Expect, stats: &Stats) -> Vec<ExpectationVerdict> {
@@ -286,18 +299,27 @@ mod tests {
     use super::*;
     use crate::guarantees::NAMES;
     use crate::guarantees::fixture::*;
+    use crate::scenario::IsolationBound;
 
     fn expect() -> Expect {
         Expect {
             converge_within: Duration::from_secs(1),
             accepted_min: Some(2),
             delivery_p99: Some(Duration::from_millis(200)),
+            isolation: Some(IsolationBound {
+                p99: Duration::from_millis(200),
+                max: None,
+                p99_percent: None,
+            }),
             gives_up: Vec::new(),
         }
     }
 
     fn verdict(history: History, expect: &Expect) -> Verdict {
-        let mut judge = Judge::new(&roster(), expect, Duration::from_secs(2));
+        // After `n3`, which nobody ever answers, and before `n2` is delivered.
+        let at = Some(Duration::from_millis(275));
+        let noise = PlannedNoise { at, ..PlannedNoise::default() };
+        let mut judge = Judge::new(&roster(), expect, Duration::from_secs(2), &noise);
         for event in history.events() {
             judge.observe(&event);
         }
@@ -353,16 +375,9 @@ mod tests {
                 .with(&delivered(1, hello()), delivered(1, forged()))
                 .with(&stored(hello()), stored(forged())),
             "contiguous-delivery" => healthy().before(over, [received(1, "c", more())]),
-            // Who was never in posts, and everybody has it.
-            "membership" => {
-                let stray = || message(5, 2, "n9", "x");
-                healthy()
-                    .before(over, [invoked(2, "n9", "x")])
-                    .before(over, [received(0, "a", stray()), delivered(0, stray())])
-                    .before(over, [received(1, "c", stray()), delivered(1, stray())])
-                    .before(&What::AuditDone, [stored(stray())])
-            }
             "read-cursors" => healthy().before(over, [read_told(0, 3)]),
+            // Message 4 is on its way to client 1 for 300 ms more, while there is noise.
+            "isolation" => healthy().before(&received(1, "c", more()), vec![peak(3, 10); 30]),
             "bounded" => healthy().before(over, [peak(11, 10)]),
             "presence" => healthy().before(over, [told_active(0, "a", 1)]),
             "convergence" => healthy().without(&What::Converged),

@@ -27,6 +27,8 @@ pub const RATE_MAX: i64 = 10_000;
 /// The plan of a run is held in memory.
 pub const SENDS_MAX: i64 = 2_000_000;
 pub const LATENCY_MS_MAX: i64 = 10_000;
+/// Beyond it, no link holds anything up.
+pub const BYTES_PER_S_MAX: i64 = 1_000_000_000;
 /// A run takes a day at most, and so does everything in it: what shows only then (throttled timers
 /// against times to live, upgrades by the hour) is worth it, and the history is judged as it comes.
 pub const SECONDS_MAX: f64 = 86_400.0;
@@ -101,6 +103,8 @@ pub fn scenario(file: &str, text: &str) -> Result<Scenario, ParseError> {
     let tick = reader.number_or("tick_ms", raw.simulator.tick_ms.as_ref(), (1, TICK_MS_MAX), 10)?;
     let presence = raw.presence.as_ref();
     let presence = presence.map(|raw| reader.presence(raw, &workload)).transpose()?;
+    let noise = raw.noise.as_ref();
+    let noise = noise.map(|raw| reader.noise(raw, &cluster, &workload)).transpose()?;
     let faults = raw
         .fault
         .iter()
@@ -108,11 +112,23 @@ pub fn scenario(file: &str, text: &str) -> Result<Scenario, ParseError> {
         .collect::<Result<Vec<_>, _>>()?;
     let expect = reader.expect(&raw.expect)?;
     reader.possible(&raw, &faults, &expect)?;
+    reader.noisy(&raw.expect, noise.as_ref())?;
     let name = Path::new(file)
         .file_stem()
         .map_or_else(|| file.to_owned(), |stem| stem.to_string_lossy().into_owned());
     let tick = Duration::from_millis(u64::from(tick));
-    Ok(Scenario { name, question, cluster, network, tick, workload, presence, faults, expect })
+    Ok(Scenario {
+        name,
+        question,
+        cluster,
+        network,
+        tick,
+        workload,
+        noise,
+        presence,
+        faults,
+        expect,
+    })
 }
 
 /// The text being read, to point into.
@@ -156,6 +172,16 @@ impl Reader<'_> {
         default: u32,
     ) -> Result<u32, ParseError> {
         value.map_or(Ok(default), |value| self.number(key, value, min, max))
+    }
+
+    /// A number from 1 to `max`, if the file gives one.
+    fn given(
+        &self,
+        key: &str,
+        value: Option<&Spanned<i64>>,
+        max: i64,
+    ) -> Result<Option<u32>, ParseError> {
+        value.map(|value| self.number(key, value, 1, max)).transpose()
     }
 
     /// Checks seconds and makes them whole milliseconds.
@@ -243,13 +269,22 @@ impl Reader<'_> {
                 (1, WORKSPACES_MAX),
                 4,
             )?,
+            user_rate: self.given("user_rate_per_s", raw.user_rate_per_s.as_ref(), RATE_MAX)?,
+            workspace_rate: self.given(
+                "workspace_rate_per_s",
+                raw.workspace_rate_per_s.as_ref(),
+                RATE_MAX,
+            )?,
+            sync: self.sync(raw)?,
         })
     }
 
     fn network(&self, raw: &schema::Network) -> Result<Network, ParseError> {
+        let bytes = raw.link_bytes_per_s.as_ref();
+        let link_bytes_per_s = self.given("link_bytes_per_s", bytes, BYTES_PER_S_MAX)?;
         let Some(latency) = &raw.latency_ms else {
             let latency = Range { min: Duration::from_millis(1), max: Duration::from_millis(20) };
-            return Ok(Network { latency, tail: Tail::None });
+            return Ok(Network { latency, tail: Tail::None, link_bytes_per_s });
         };
         let raw = latency.get_ref();
         let milliseconds = |key, value| {
@@ -271,7 +306,8 @@ impl Reader<'_> {
                 }
             },
         };
-        Ok(Network { latency: self.ordered("latency_ms", latency.span(), range)?, tail })
+        let latency = self.ordered("latency_ms", latency.span(), range)?;
+        Ok(Network { latency, tail, link_bytes_per_s })
     }
 
     fn workload(&self, raw: &schema::Workload, cluster: &Cluster) -> Result<Workload, ParseError> {
@@ -359,12 +395,14 @@ impl Reader<'_> {
             converge_within: self.seconds_or("converge_within_s", within, 0.001, 45)?,
             accepted_min: accepted.transpose()?.map(u64::from),
             delivery_p99: p99.transpose()?.map(|ms| Duration::from_millis(u64::from(ms))),
+            isolation: self.isolation(raw)?,
             gives_up: self.gives_up(raw)?,
         })
     }
 }
 
 mod fault;
+mod noise;
 mod presence;
 #[cfg(test)]
 mod tests;

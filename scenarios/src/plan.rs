@@ -2,6 +2,7 @@
 //!
 //! Both worlds carry out the same plan. Times are since the run's start.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::choices::Choices;
 use crate::drawing;
 use crate::fault::{FaultKind, Role, Settings};
 use crate::history::{ClientIndex, Roster};
-use crate::scenario::{Expect, Network, Scenario, StoreKind, Tail};
+use crate::scenario::{Expect, Network, Range, Scenario, StoreKind, Tail};
 
 /// What one run does.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,11 +27,16 @@ pub struct Plan {
     pub store: StoreKind,
     pub workspaces: Vec<WorkspaceId>,
     pub network: Network,
+    /// Requests of one user, and of one workspace, at one gateway, a second.
+    pub rates: PlannedRates,
+    /// How long a disk takes to sync, unless the world knows better.
+    pub sync: Option<Range<Duration>>,
     /// How finely the simulator cuts time.
     pub tick: Duration,
     /// The client with index `i` acts for `users[i]`.
     pub users: Vec<PlannedUser>,
     pub channels: Vec<PlannedChannel>,
+    pub noise: PlannedNoise,
     /// By their beginning.
     pub faults: Vec<PlannedFault>,
     /// When the last operation is due.
@@ -122,6 +128,23 @@ pub struct PlannedChannel {
     pub key: ChannelKey,
     /// By their indexes.
     pub members: Vec<ClientIndex>,
+}
+
+/// Rate limits that differ from those that ship.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PlannedRates {
+    pub user: Option<u32>,
+    pub workspace: Option<u32>,
+}
+
+/// Who makes noise; everybody else must not notice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PlannedNoise {
+    /// When it begins; `None` when nobody makes any.
+    pub at: Option<Duration>,
+    pub channels: BTreeSet<ChannelKey>,
+    /// Beginnings and ends of faults. What is under way then is slow for another reason.
+    pub disturbances: Vec<Range<Duration>>,
 }
 
 /// A fault with its nodes and times.

@@ -19,6 +19,8 @@ pub struct Scenario {
     /// The simulator's step: how finely hosts take turns.
     pub tick: Duration,
     pub workload: Workload,
+    /// Who makes noise beside it, which the others must not notice.
+    pub noise: Option<Noise>,
     /// What makes users' presence change; without it, every client is active and watches nobody.
     pub presence: Option<Presence>,
     pub faults: Vec<Fault>,
@@ -44,6 +46,12 @@ pub struct Cluster {
     pub store: StoreKind,
     /// 1 to 64.
     pub workspaces: u32,
+    /// Requests of one user at one gateway, a second; what ships when the file gives none.
+    pub user_rate: Option<u32>,
+    /// The same for a workspace.
+    pub workspace_rate: Option<u32>,
+    /// How long a disk takes to sync; the simulator's own when the file gives none.
+    pub sync: Option<Range<Duration>>,
 }
 
 /// Where a message node keeps its shards.
@@ -59,6 +67,8 @@ pub struct Network {
     /// One way.
     pub latency: Range<Duration>,
     pub tail: Tail,
+    /// What all connections between two nodes share, each way, in bytes a second; `None`: no bound.
+    pub link_bytes_per_s: Option<u32>,
 }
 
 /// How latencies beyond the range are distributed.
@@ -98,6 +108,19 @@ pub struct Workload {
     pub warm_up: Duration,
     /// How long messages are sent after the warm-up.
     pub duration: Duration,
+}
+
+/// Who makes noise, from some time on until the workload is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noise {
+    /// Since the run's start; before it, all is quiet.
+    pub at: Duration,
+    /// Channels whose members are everyone of their workspaces.
+    pub hot_channels: u32,
+    /// Workspaces all of whose channels are noisy.
+    pub busy_workspaces: u32,
+    /// Sent into all noisy channels together, beside what the workload sends.
+    pub sends_per_s: u32,
 }
 
 /// What clients do about presence, besides [`Workload`].
@@ -152,6 +175,20 @@ pub struct Expect {
     pub accepted_min: Option<u64>,
     /// 99 of 100 deliveries take at most this, from the send to each recipient.
     pub delivery_p99: Option<Duration>,
+    /// How long the others may wait beside noise; without it, `isolation` is not judged.
+    pub isolation: Option<IsolationBound>,
     /// The guarantees that its faults make impossible to keep: their verdicts don't count.
     pub gives_up: Vec<&'static str>,
+}
+
+/// How long messages of others may take while some make noise: until their senders know that they
+/// are in the log, and until each recipient has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IsolationBound {
+    /// Of 100, so long does one take at most.
+    pub p99: Duration,
+    /// The longest.
+    pub max: Option<Duration>,
+    /// The 99th percentile beside noise, of the one before it, in percent.
+    pub p99_percent: Option<u32>,
 }

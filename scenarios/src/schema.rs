@@ -25,6 +25,7 @@ pub(crate) struct File {
     pub(crate) simulator: Simulator,
     #[serde(default)]
     pub(crate) workload: Workload,
+    pub(crate) noise: Option<Spanned<Noise>>,
     pub(crate) presence: Option<Presence>,
     #[serde(default)]
     pub(crate) fault: Vec<Spanned<Fault>>,
@@ -40,12 +41,16 @@ pub(crate) struct Cluster {
     pub(crate) shards: Option<Spanned<i64>>,
     pub(crate) store: Option<Spanned<String>>,
     pub(crate) workspaces: Option<Spanned<i64>>,
+    pub(crate) user_rate_per_s: Option<Spanned<i64>>,
+    pub(crate) workspace_rate_per_s: Option<Spanned<i64>>,
+    pub(crate) sync_ms: Option<Spanned<MinMax>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Network {
     pub(crate) latency_ms: Option<Spanned<Latency>>,
+    pub(crate) link_bytes_per_s: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -68,6 +73,15 @@ pub(crate) struct Workload {
     pub(crate) body_bytes: Option<Spanned<MinMax>>,
     pub(crate) warm_up_s: Option<Spanned<Seconds>>,
     pub(crate) duration_s: Option<Spanned<Seconds>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Noise {
+    pub(crate) at_s: Spanned<Seconds>,
+    pub(crate) hot_channels: Option<Spanned<i64>>,
+    pub(crate) busy_workspaces: Option<Spanned<i64>>,
+    pub(crate) sends_per_s: Spanned<i64>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -103,6 +117,7 @@ pub(crate) struct Expect {
     pub(crate) converge_within_s: Option<Spanned<Seconds>>,
     pub(crate) accepted_min: Option<Spanned<i64>>,
     pub(crate) delivery_ms: Option<Spanned<DeliveryMs>>,
+    pub(crate) isolation: Option<Spanned<Isolation>>,
     pub(crate) gives_up: Option<Vec<Spanned<String>>>,
 }
 
@@ -110,6 +125,14 @@ pub(crate) struct Expect {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DeliveryMs {
     pub(crate) p99: Spanned<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Isolation {
+    pub(crate) p99_ms: Spanned<i64>,
+    pub(crate) max_ms: Option<Spanned<i64>>,
+    pub(crate) p99_percent: Option<Spanned<i64>>,
 }
 
 /// A number of seconds, whole or not, as the file has it.

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use seriatim_engine::gateway::RateLimits;
+use seriatim_engine::gateway::{Rate, RateLimits};
 use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::ShardId;
 use seriatim_engine::token::TokenKey;
 use seriatim_node::{
-    GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, NodeError, Operations, OwnerConfig,
+    GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, NodeError, OwnerConfig,
 };
 use seriatim_scenarios::choices::Choices;
 use seriatim_scenarios::fault::Role;
@@ -25,7 +25,7 @@ use crate::disk::{DiskConfig, SimDisk};
 use crate::driver::{Users, share_out};
 use crate::host::{Exit, SimHost};
 use crate::journal::Journal;
-use crate::net::{NetConfig, Plane};
+use crate::net::{LinkShape, NetConfig, Plane};
 use crate::recorder::Recorder;
 use crate::time::{EPOCH_MS, SimTime};
 
@@ -60,6 +60,8 @@ pub struct Cluster {
     /// What each node counts of itself.
     pub metrics: BTreeMap<String, Metrics>,
     gateways: BTreeSet<String>,
+    /// How each disk behaves.
+    disk: DiskConfig,
 }
 
 impl Cluster {
@@ -81,13 +83,16 @@ impl Cluster {
         let gateways = plan.nodes.iter().filter(|node| node.role == Role::Gateway);
         let gateways = gateways.map(|node| node.name.to_string()).collect();
         let client_hosts = Vec::new();
-        let mut cluster = Self { sim, plane, nodes, client_hosts, metrics, gateways };
+        let disk = disk_config(plan);
+        let mut cluster = Self { sim, plane, nodes, client_hosts, metrics, gateways, disk };
+
         let token_key = TokenKey::new(&choices.value("token-key", 0, 0).to_be_bytes().repeat(4))
             .expect("32 bytes are enough");
         for node in &plan.nodes {
             let config = node_config(plan, node, &token_key);
             cluster.add_node(node, config, choices, journal, recorder);
         }
+        cluster.narrow_links(plan);
         cluster.add_clients(plan, choices, journal, recorder, &token_key);
         cluster
     }
@@ -158,8 +163,20 @@ impl Cluster {
         }
     }
 
+    /// Gives what runs between two nodes the bandwidth that the plan says.
+    fn narrow_links(&self, plan: &Plan) {
+        let Some(bytes_per_s) = plan.network.link_bytes_per_s.map(u64::from) else { return };
+        let shape = LinkShape { bytes_per_s, ..LinkShape::default() };
+        for (from, to) in self.nodes.keys().flat_map(|from| {
+            let others = self.nodes.keys().filter(move |to| *to != from);
+            others.map(move |to| (from, to))
+        }) {
+            self.plane.slow(SimTime::ZERO, from, to, shape);
+        }
+    }
+
     fn add_host(&self, name: &str, choices: &Choices, journal: &Journal) -> SimHost {
-        let disk = SimDisk::new(name, choices, journal, DiskConfig::default());
+        let disk = SimDisk::new(name, choices, journal, self.disk);
         let host = SimHost::new(name, &self.plane, disk, choices);
         host.boot(SimTime::ZERO);
         host
@@ -279,7 +296,7 @@ fn node_config(plan: &Plan, node: &PlannedNode, token_key: &TokenKey) -> NodeCon
         listen: format!("{}:{CLIENT_PORT}", node.name),
         owners: (0..plan.shards).map(|shard| owner_of(plan, ShardId(shard))).collect(),
         token_keys: watch::channel(token_key.clone().into()).1,
-        rates: RateLimits::default(),
+        rates: rates(plan),
         origins: AllowedOrigins::default(),
     });
     let messages = (node.role == Role::Messages).then(|| MessagesRole {
@@ -292,8 +309,30 @@ fn node_config(plan: &Plan, node: &PlannedNode, token_key: &TokenKey) -> NodeCon
             ..LogStoreOptions::default()
         },
     });
-    let (operations, metrics) = (Operations::default(), Metrics::default());
-    NodeConfig { node: node.name.clone(), gateway, messages, operations, metrics }
+    NodeConfig { node: node.name.clone(), gateway, messages, metrics: Metrics::default() }
+}
+
+/// The plan's rates, with a second's worth at once; what ships where it has none.
+fn rates(plan: &Plan) -> RateLimits {
+    let ships = RateLimits::default();
+    let scaled = |per_s: Option<u32>, ships: Rate| match per_s {
+        Some(per_s) => Rate { per_s, burst: per_s },
+        None => ships,
+    };
+    RateLimits {
+        user: scaled(plan.rates.user, ships.user),
+        workspace: scaled(plan.rates.workspace, ships.workspace),
+    }
+}
+
+fn disk_config(plan: &Plan) -> DiskConfig {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let ours = DiskConfig::default();
+    plan.sync.map_or(ours, |sync| DiskConfig {
+        sync_us_min: micros(sync.min),
+        sync_us_max: micros(sync.max),
+        ..ours
+    })
 }
 
 fn owner_of(plan: &Plan, shard: ShardId) -> OwnerConfig {

@@ -20,7 +20,6 @@ use seriatim_world::spawn::{Task, TaskGroup};
 use seriatim_world::{BoxFuture, Store, StoreError, World, clock};
 
 use crate::link;
-use crate::look::Look;
 use crate::metrics::{MeasuredDisk, Metrics};
 use crate::outbox::Outbox;
 
@@ -30,7 +29,6 @@ pub(crate) enum Arrival {
     LinkUp { link: LinkId, outbox: Outbox },
     Frame { link: LinkId, frame: ToOwner },
     LinkDown { link: LinkId },
-    Look(Look<Owner>),
 }
 
 /// Waits before a failed store is opened again.
@@ -104,10 +102,7 @@ async fn serve(
         noted,
         tasks,
     };
-    metrics.owner(shard, |owner| {
-        owner.store_open = true;
-        owner.epoch = epoch;
-    });
+    metrics.owner(shard, |owner| owner.store_open = true);
     shell.run(inbox, reads, notes).await
 }
 
@@ -232,7 +227,6 @@ impl Shell<'_> {
                 self.handle(Input::Frame { link, frame }, effects);
             }
             Arrival::Frame { .. } => {}
-            Arrival::Look(look) => look.take(&self.owner, self.world.clock.mono_now()),
             Arrival::LinkDown { link } => {
                 if self.links.remove(&link).is_some() {
                     self.handle(Input::LinkDown { link }, effects);

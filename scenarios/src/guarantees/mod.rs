@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::history::{ClientIndex, Event, Roster};
+use crate::plan::PlannedNoise;
+use crate::scenario::Expect;
 
 mod attendance;
 mod bounded;
@@ -18,7 +20,7 @@ mod dense_order;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod hygiene;
-mod membership;
+mod isolation;
 mod no_invention;
 mod no_lost_ack;
 mod once;
@@ -35,7 +37,7 @@ pub use contiguous_delivery::ContiguousDelivery;
 pub use convergence::Convergence;
 pub use dense_order::DenseOrder;
 pub use hygiene::Hygiene;
-pub use membership::Membership;
+pub use isolation::Isolation;
 pub use no_invention::NoInvention;
 pub use no_lost_ack::NoLostAck;
 pub use once::Once;
@@ -56,10 +58,10 @@ pub const NAMES: [&str; 13] = [
     Once::NAME,
     NoInvention::NAME,
     ContiguousDelivery::NAME,
-    Membership::NAME,
     Presence::NAME,
     Convergence::NAME,
     ReadCursors::NAME,
+    Isolation::NAME,
     Bounded::NAME,
     Hygiene::NAME,
 ];
@@ -73,8 +75,9 @@ const WITNESS_MAX: usize = 10;
 /// Every guarantee, in the order of [`NAMES`].
 pub fn all(
     roster: &Roster,
-    converge_within: Duration,
+    expect: &Expect,
     presence_lag: Duration,
+    noise: &PlannedNoise,
 ) -> Vec<Box<dyn Guarantee>> {
     vec![
         Box::new(DenseOrder::new(roster.clone())),
@@ -84,10 +87,10 @@ pub fn all(
         Box::new(Once::new(roster.clone())),
         Box::new(NoInvention::new(roster.clone())),
         Box::new(ContiguousDelivery::default()),
-        Box::new(Membership::new(roster.clone())),
         Box::new(Presence::new(roster, presence_lag)),
-        Box::new(Convergence::new(roster, converge_within)),
+        Box::new(Convergence::new(roster, expect.converge_within)),
         Box::new(ReadCursors::new(roster.clone())),
+        Box::new(Isolation::new(roster.clone(), expect.isolation, noise.clone())),
         Box::new(Bounded::default()),
         Box::new(Hygiene::default()),
     ]

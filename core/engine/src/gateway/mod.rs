@@ -24,7 +24,6 @@ mod note;
 mod presence;
 mod rate;
 mod read_cursors;
-mod report;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -53,7 +52,6 @@ use crate::websocket;
 pub use counts::{GatewayCounts, Tally};
 pub use note::{Note, Why};
 pub use rate::{Rate, RateLimits};
-pub use report::{FollowingRow, SessionReport, SessionRow, Whose};
 
 /// What happens to a gateway.
 #[derive(Debug)]
