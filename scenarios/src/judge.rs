@@ -375,6 +375,16 @@ mod tests {
                 .with(&delivered(1, hello()), delivered(1, forged()))
                 .with(&stored(hello()), stored(forged())),
             "contiguous-delivery" => healthy().before(over, [received(1, "c", more())]),
+            // Who was never in posts, and everybody has it.
+            "membership" => {
+                let stray = || message(5, 2, "n9", "x");
+                healthy()
+                    .before(over, [invoked(2, "n9", "x")])
+                    .before(over, [received(0, "a", stray()), delivered(0, stray())])
+                    .before(over, [received(1, "c", stray()), delivered(1, stray())])
+                    .before(over, [accepted(2, "n9", 5)])
+                    .before(&What::AuditDone, [stored(stray())])
+            }
             "read-cursors" => healthy().before(over, [read_told(0, 3)]),
             // Message 4 is on its way to client 1 for 300 ms more, while there is noise.
             "isolation" => healthy().before(&received(1, "c", more()), vec![peak(3, 10); 30]),

@@ -9,7 +9,7 @@ use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::ShardId;
 use seriatim_engine::token::TokenKey;
 use seriatim_node::{
-    GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, NodeError, OwnerConfig,
+    GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, NodeError, Operations, OwnerConfig,
 };
 use seriatim_scenarios::choices::Choices;
 use seriatim_scenarios::fault::Role;
@@ -309,7 +309,8 @@ fn node_config(plan: &Plan, node: &PlannedNode, token_key: &TokenKey) -> NodeCon
             ..LogStoreOptions::default()
         },
     });
-    NodeConfig { node: node.name.clone(), gateway, messages, metrics: Metrics::default() }
+    let (operations, metrics) = (Operations::default(), Metrics::default());
+    NodeConfig { node: node.name.clone(), gateway, messages, operations, metrics }
 }
 
 /// The plan's rates, with a second's worth at once; what ships where it has none.

@@ -17,6 +17,34 @@ pub struct Entry {
     pub content: Content,
 }
 
+/// The numbers of an entry and of its content on a link, and the lengths of its texts.
+const NUMBERS_BYTES_MAX: usize = 32;
+
+/// The length of one text on a link.
+const LENGTH_BYTES_MAX: usize = 5;
+
+impl Entry {
+    /// What it takes on a link, estimated from above.
+    pub fn link_bytes(&self) -> usize {
+        let texts = match &self.content {
+            Content::Message { sender, nonce, body } => {
+                sender.as_str().len() + nonce.as_str().len() + body.len() + 3 * LENGTH_BYTES_MAX
+            }
+            Content::Created { by, kind: _, members } => {
+                let names = members.iter().chain([by]);
+                names.map(|name| name.as_str().len() + LENGTH_BYTES_MAX).sum()
+            }
+            Content::Added { user, by } | Content::Removed { user, by } => {
+                user.as_str().len() + by.as_str().len() + 2 * LENGTH_BYTES_MAX
+            }
+            Content::Joined { user } | Content::Left { user } => {
+                user.as_str().len() + LENGTH_BYTES_MAX
+            }
+        };
+        NUMBERS_BYTES_MAX + texts
+    }
+}
+
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {

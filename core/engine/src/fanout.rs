@@ -40,6 +40,11 @@ impl Interest {
             .unwrap_or_default()
     }
 
+    /// How many links want to hear of the channel.
+    pub fn count(&self, channel: &ChannelKey) -> usize {
+        self.by_channel.get(channel).map_or(0, BTreeSet::len)
+    }
+
     fn remove_link(&mut self, link: LinkId, channel: &ChannelKey) {
         if let Some(links) = self.by_channel.get_mut(channel) {
             links.remove(&link);

@@ -195,6 +195,11 @@ impl Followers {
         Some(cursor)
     }
 
+    pub fn get(&self, connection: ConnectionId) -> Option<&Cursor> {
+        let index = self.find(connection).ok()?;
+        self.0.get(index)
+    }
+
     pub fn get_mut(&mut self, connection: ConnectionId) -> Option<&mut Cursor> {
         let index = self.find(connection).ok()?;
         self.0.get_mut(index)

@@ -52,6 +52,16 @@ macro_rules! name {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// No other name comes before it.
+            pub fn least() -> Self {
+                Self("-".into())
+            }
+
+            /// No other name comes after it.
+            pub fn greatest() -> Self {
+                Self("z".repeat($bytes_max).into())
+            }
         }
 
         impl TryFrom<String> for $name {
@@ -222,5 +232,19 @@ mod tests {
         let long = "x".repeat(NAME_BYTES_MAX + 1);
         assert!(matches!(UserId::new(&long), Err(NameError::TooLong { .. })));
         assert_eq!(UserId::new("ada.l-1_x").unwrap().as_str(), "ada.l-1_x");
+    }
+
+    #[test]
+    fn every_name_lies_between_the_least_and_the_greatest() {
+        let long = "z".repeat(NAME_BYTES_MAX);
+        let (least, greatest) = (UserId::least(), UserId::greatest());
+        for character in (0..=127).map(char::from) {
+            for text in [format!("{character}"), format!("{character}{character}"), long.clone()] {
+                let Ok(name) = UserId::new(&text) else { continue };
+                assert!(least <= name && name <= greatest, "{name}");
+            }
+        }
+        assert_eq!(UserId::new(least.as_str()), Ok(least.clone()));
+        assert_eq!(UserId::new(greatest.as_str()), Ok(greatest));
     }
 }

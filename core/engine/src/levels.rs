@@ -52,6 +52,8 @@ macro_rules! limits {
 }
 
 limits! {
+    AdminAnswerTime ADMIN_ANSWER_TIMEOUT,
+    AdminRequests ADMIN_REQUESTS_MAX,
     AdmissionWait ADMISSION_WAIT_MAX,
     ChannelsOfUser CHANNELS_OF_USER_MAX,
     ClientFrameBytes CLIENT_FRAME_BYTES_MAX,
@@ -69,24 +71,34 @@ limits! {
     LinkConnectTime LINK_CONNECT_TIMEOUT,
     LinkFrameBytes LINK_FRAME_BYTES_MAX,
     LinkQueueBytes LINK_QUEUE_BYTES_MAX,
+    LinkReads LINK_READS_MAX,
     LinkTime LINK_TIMEOUT,
     PollIdleTime POLL_IDLE_TIMEOUT,
     PollSessions POLL_SESSIONS_MAX,
     ResumeChannels RESUME_CHANNELS_MAX,
+    SessionBacklogBytes SESSION_BACKLOG_BYTES_MAX,
     SessionIdleTime SESSION_IDLE_TIMEOUT,
     SessionPages SESSION_PAGES_MAX,
     SessionQueueBytes SESSION_QUEUE_BYTES_MAX,
     SessionRequests SESSION_REQUESTS_MAX,
     SessionStallTime SESSION_STALL_TIMEOUT,
     Sessions SESSIONS_MAX,
+    ShardPages SHARD_PAGES_MAX,
+    ShardRequestBytes SHARD_REQUEST_BYTES_MAX,
     ShardRequests SHARD_REQUESTS_MAX,
     UserRate USER_RATE_MAX,
     WorkspaceRate WORKSPACE_RATE_MAX,
 }
 
 /// How often each limit was hit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hits([u64; Limit::ALL.len()]);
+
+impl Default for Hits {
+    fn default() -> Self {
+        Self([0; Limit::ALL.len()])
+    }
+}
 
 impl Hits {
     pub fn hit(&mut self, limit: Limit) {

@@ -4,6 +4,7 @@
 //! is fed an input and the time; it appends effects for its shell to carry out, in order. The same
 //! machines run in the server, in the reference client and in every simulation.
 
+pub mod admin;
 pub mod catch_up;
 pub mod client;
 pub mod client_session;

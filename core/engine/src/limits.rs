@@ -81,6 +81,32 @@ pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// that names none is tried with each. More: the file is refused.
 pub const TOKEN_KEYS_MAX: usize = 8;
 
+/// Rows of one answer to an operator: a few screens, and a fraction of a millisecond of a machine's
+/// time. A request for more gets this many, and where to go on.
+pub const ADMIN_ROWS_MAX: usize = 200;
+
+/// Rows that a machine goes through for one answer to an operator: below a millisecond or two. Where
+/// it would take more, the answer says that it didn't look further, or ends early and tells where to
+/// go on.
+pub const ADMIN_LOOKS_MAX: usize = 20_000;
+
+/// Answers to operators in the making at one node: a few people and a few scripts. More: 503 with a
+/// time to come back.
+pub const ADMIN_REQUESTS_MAX: usize = 8;
+
+/// How long a machine may take to answer an operator; an owner whose store is being opened takes none
+/// of its inputs. Longer: 503.
+pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a token may be good for that an operator mints by HTTP: as long as anybody should trust
+/// one. Longer: refused.
+pub const ADMIN_TOKEN_HOURS_MAX: u64 = 366 * 24;
+
+/// Connections to a node's port for operators, and handshakes on them: monitoring and a few people.
+/// They are apart from those of clients, so that a crowd keeps nobody from looking. More wait, or get
+/// 503.
+pub const OPERATIONS_CONNECTIONS_MAX: usize = 64;
+
 /// Channels that one `hello` may resume. More: the frame is rejected.
 pub const RESUME_CHANNELS_MAX: usize = 1_000;
 
@@ -120,6 +146,11 @@ pub const RUN_BYTES_MAX: usize = 16 * 1024;
 /// Bytes queued for one session. Over it, the session leaves live delivery and is served from the
 /// log at its own pace.
 pub const SESSION_QUEUE_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes queued for one session in all, with what does not wait in the log: replies to what it asked,
+/// its channels, and what other sessions of its user do. More than all that it can have asked for:
+/// it does not read what concerns it, so its connection is closed, and it can resume.
+pub const SESSION_BACKLOG_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Below it, a session that was too slow is served again.
 pub const SESSION_QUEUE_BYTES_LOW: usize = SESSION_QUEUE_BYTES_MAX / 4;
@@ -223,6 +254,18 @@ pub const RATE_BUCKETS_MAX: usize = SESSIONS_MAX;
 /// `busy` with a time to retry after.
 pub const SHARD_REQUESTS_MAX: usize = 8 * STORE_BATCH_MAX;
 
+/// Bytes of the requests for one shard without an answer at one gateway: half of what its link may
+/// have queued. More: as [`SHARD_REQUESTS_MAX`].
+pub const SHARD_REQUEST_BYTES_MAX: usize = LINK_QUEUE_BYTES_MAX / 2;
+
+/// Pages of history for requests, on their way to one gateway from one shard: a sixth of what the
+/// link may have queued, and work for the owner's disk. More: as [`SHARD_REQUESTS_MAX`].
+pub const SHARD_PAGES_MAX: usize = 96;
+
+/// Pages that an owner reads for one link at a time: all that a gateway asks for. More: rejected as
+/// `busy`.
+pub const LINK_READS_MAX: usize = CATCH_UP_READS_MAX + SHARD_PAGES_MAX;
+
 /// How long the oldest request for a shard may wait for its answer: far above what a sound disk
 /// takes, and well below [`REPLY_TIMEOUT`]. Longer: new requests for the shard are rejected as
 /// `busy` until the owner has caught up.
@@ -241,8 +284,13 @@ pub const LINK_CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// The wait between two attempts to dial a link grows to this, with jitter.
 pub const LINK_BACKOFF_MAX: Duration = Duration::from_secs(2);
 
-/// A link frame carries one page or one published batch at most. Larger: the link is closed.
+/// A link frame carries one page, one published batch or one user's channels at most, each of which
+/// stays well below. Larger: the link is closed.
 pub const LINK_FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Entries that are published in one link frame: a full commit of ordinary messages, or sixteen of
+/// the longest, so that no gateway is busy with one frame for long. More: further frames.
+pub const LINK_BATCH_BYTES_MAX: usize = 256 * 1024;
 
 /// Bytes queued on one link. Over it the link is closed and dialled again, and its gateway
 /// catches up from the log: a stalled gateway must not stop an owner.
@@ -280,7 +328,15 @@ const _: () = assert!(POLL_WAIT_MAX.as_millis() < POLL_IDLE_TIMEOUT.as_millis())
 const _: () = assert!(SESSION_QUEUE_BYTES_LOW < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PAGE_BYTES_MAX);
+const _: () = assert!(LINK_BATCH_BYTES_MAX + 2 * BODY_BYTES_MAX < LINK_FRAME_BYTES_MAX);
 const _: () = assert!(CREATED_MEMBERS_MAX * (NAME_BYTES_MAX + 1) < BODY_BYTES_MAX);
+// As bytes of a link, with entries that name many members instead of long bodies.
+const _: () = assert!(LINK_READS_MAX * 2 * PAGE_BYTES_MAX < LINK_QUEUE_BYTES_MAX / 2);
+// Its pages of history in the worst JSON escaping, and its channels.
+const _: () = assert!(
+    SESSION_PAGES_MAX * 6 * (PAGE_BYTES_MAX + BODY_BYTES_MAX) + CHANNELS_OF_USER_MAX * 256
+        < SESSION_BACKLOG_BYTES_MAX
+);
 const _: () = assert!(LINK_HEARTBEAT.as_millis() * 3 < LINK_TIMEOUT.as_millis());
 const _: () = assert!(SESSION_IDLE_TIMEOUT.as_millis() == 3 * HEARTBEAT.as_millis());
 const _: () = assert!(CLIENT_OUTSTANDING_MAX < USER_BURST_MAX as usize);

@@ -1,12 +1,13 @@
 //! Who is in which channel, as the log says.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::entry::{Asked, ChannelKind, Content, Entry};
-use crate::ids::{ChannelId, ChannelKey, SeqNo, UserId, UserKey};
+use crate::ids::{ChannelId, ChannelKey, SeqNo, UserId, UserKey, WorkspaceId};
 
 /// What a user wants of a channel's membership.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -191,6 +192,21 @@ impl Membership {
     /// The user's channels, each with the position from which on they are a member.
     pub fn of(&self, user: &UserKey) -> impl Iterator<Item = (&ChannelId, SeqNo)> {
         self.by_user.get(user).into_iter().flatten().map(|(channel, seq)| (channel, *seq))
+    }
+
+    /// The workspace's users after one who are in a channel, with their channels.
+    pub fn users_after<'a>(
+        &'a self,
+        workspace: &'a WorkspaceId,
+        after: Option<&UserId>,
+    ) -> impl Iterator<Item = (&'a UserKey, &'a BTreeMap<ChannelId, SeqNo>)> {
+        let key = |user: UserId| UserKey { workspace: workspace.clone(), user };
+        let from = match after {
+            Some(user) => Bound::Excluded(key(user.clone())),
+            None => Bound::Included(key(UserId::least())),
+        };
+        let all = self.by_user.range((from, Bound::Unbounded));
+        all.take_while(move |(user, _)| user.workspace == *workspace)
     }
 
     /// How many channels the user is in.

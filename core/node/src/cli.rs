@@ -1,4 +1,5 @@
-//! Subcommands: serve, node, token; `key` is in [`crate::key_command`], `check` in [`mod@crate::check`].
+//! Subcommands: serve, node, token; `key` is in [`crate::key_command`], `check` in
+//! [`mod@crate::check`], `admin` in [`crate::admin_command`].
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,12 @@ use seriatim_world::log_store::LogStoreOptions;
 use seriatim_world::{World, real};
 use tokio::sync::watch;
 
+use crate::admin_command::AdminCommand;
 use crate::check::Check;
 use crate::gateway_flags::GatewayFlags;
 use crate::key_command::KeyCommand;
 use crate::log::LogFlags;
+use crate::operator_flags::OperatorFlags;
 use crate::renewal::{self, Renewal};
 use crate::{exposure, secret};
 
@@ -45,6 +48,8 @@ enum Command {
     Token(Token),
     /// List, add and remove the keys that sign tokens.
     Key(KeyCommand),
+    /// Look into a running server, and steer it.
+    Admin(AdminCommand),
     /// Verify the log of a stopped server: every checksum, every index, and that positions are
     /// dense. Exit code 0: sound; 1: damaged; 64: no log there, or a server uses it.
     Check(Check),
@@ -59,6 +64,8 @@ struct Serve {
     /// Where the log and the token secret are kept; created at the first start.
     #[arg(long, default_value = "data")]
     data: PathBuf,
+    #[command(flatten)]
+    operators: OperatorFlags,
     #[command(flatten)]
     gateway: GatewayFlags,
 }
@@ -84,6 +91,8 @@ struct Node {
     /// For an owner: the number of a shard that it owns; may be repeated.
     #[arg(long)]
     shard: Vec<u32>,
+    #[command(flatten)]
+    operators: OperatorFlags,
     #[command(flatten)]
     flags: GatewayFlags,
 }
@@ -114,6 +123,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Node(node) => node.run(),
         Command::Token(token) => token.run(),
         Command::Key(key) => key.run(),
+        Command::Admin(admin) => admin.run(),
         Command::Check(check) => check.run(),
     }
 }
@@ -121,9 +131,13 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 impl Serve {
     fn run(self) -> anyhow::Result<()> {
         let mut world = world(&self.data)?;
+        let insecure = self.gateway.insecure_plain;
         let clients = self.gateway.clients("--listen", &self.listen, &mut world)?;
         let token_keys = secret::load_or_create(&self.data, &*world.entropy)?;
         let (watched, keys_renewal) = renewed_keys(&self.data, token_keys.clone());
+        let tokens = Some(watched.clone());
+        let (operations, admin_renewal) =
+            self.operators.operations(&self.data, &*world.entropy, tokens, insecure)?;
         let shard = ShardId(0);
         let config = NodeConfig {
             node: NodeId::new("all")?,
@@ -139,6 +153,7 @@ impl Serve {
                 shards: vec![shard],
                 store: LogStoreOptions::default(),
             }),
+            operations,
             metrics: Metrics::default(),
         };
         let now = world.clock.wall_now();
@@ -148,8 +163,9 @@ impl Serve {
             let token = |user| demo_token(&token_keys, user, now);
             let secure = if clients.encrypted { "s" } else { "" };
             print_next_steps(secure, &address, &data, &token("ada"), &token("bob"));
+            print_operators(listening.operators.as_deref());
         };
-        let renewals = clients.renewal.into_iter().chain([keys_renewal]).collect();
+        let renewals = clients.renewal.into_iter().chain([keys_renewal, admin_renewal]).collect();
         start(world, config, renewals, ready)
     }
 }
@@ -213,8 +229,12 @@ impl Node {
         let mut world = world(&self.data)?;
         let mut renewals = Vec::new();
         let owners = self.owner.iter().map(|text| parse_owner(text)).collect::<Result<_, _>>()?;
+        let mut tokens = None;
         if self.messages.is_some() {
-            secret::load_or_create(&self.data, &*world.entropy)?;
+            let keys = secret::load_or_create(&self.data, &*world.entropy)?;
+            let (watched, renewal) = renewed_keys(&self.data, keys);
+            tokens = Some(watched);
+            renewals.push(renewal);
         }
         let gateway = match self.gateway {
             Some(address) => {
@@ -223,24 +243,36 @@ impl Node {
                 // A secret of its own would refuse the tokens of every other gateway.
                 let (token_keys, renewal) = renewed_keys(&self.data, secret::load(&self.data)?);
                 renewals.push(renewal);
+                tokens = Some(token_keys.clone());
                 let owners = check_owners(owners)?;
                 let (rates, origins) = (self.flags.rates(), self.flags.origins());
                 Some(GatewayRole { listen: clients.listen, owners, token_keys, rates, origins })
             }
             None => None,
         };
+        let insecure = self.flags.insecure_plain;
+        let (operations, renewal) =
+            self.operators.operations(&self.data, &*world.entropy, tokens, insecure)?;
+        renewals.push(renewal);
         let shards = self.shard.into_iter().map(ShardId).collect();
         let store = LogStoreOptions::default();
         let messages =
             self.messages.map(|listen| MessagesRole { listen: Some(listen), shards, store });
         let node = NodeId::new(&self.name).map_err(|error| Usage(format!("--name {error}")))?;
         let metrics = Metrics::default();
-        let config = NodeConfig { node, gateway, messages, metrics };
+        let config = NodeConfig { node, gateway, messages, operations, metrics };
         start(world, config, renewals, print_listening)
     }
 }
 
+fn print_operators(address: Option<&str>) {
+    if let Some(address) = address {
+        say(&format!("operators {address}"));
+    }
+}
+
 fn print_listening(listening: Listening) {
+    print_operators(listening.operators.as_deref());
     for (whom, address) in [("clients", listening.clients), ("gateways", listening.gateways)] {
         if let Some(address) = address {
             say(&format!("{whom} {address}"));

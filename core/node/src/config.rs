@@ -1,5 +1,6 @@
 //! How a node is set up.
 
+use seriatim_engine::admin::AdminKey;
 use seriatim_engine::gateway::RateLimits;
 use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::{NodeId, ShardId};
@@ -15,8 +16,21 @@ pub struct NodeConfig {
     pub node: NodeId,
     pub gateway: Option<GatewayRole>,
     pub messages: Option<MessagesRole>,
+    pub operations: Operations,
     /// Where the node's figures go.
     pub metrics: Metrics,
+}
+
+/// What whoever runs the node is given.
+#[derive(Debug, Clone, Default)]
+pub struct Operations {
+    /// `host:port` for health, figures and admin requests. None: a gateway answers them where its
+    /// clients connect, and a node without one answers none.
+    pub listen: Option<String>,
+    /// What admin requests must carry; none: all are refused. May change while the node runs.
+    pub admin_key: Option<watch::Receiver<AdminKey>>,
+    /// What signs the tokens that operators ask for; none: such requests are refused.
+    pub token_keys: Option<watch::Receiver<TokenKeys>>,
 }
 
 /// Holds WebSockets and sessions.

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use seriatim_engine::gateway::{Effect, Gateway, Input, Note};
 use seriatim_engine::ids::{ConnectionId, ShardId};
+use seriatim_engine::levels::Limit;
 use seriatim_engine::limits::SESSION_QUEUE_BYTES_LOW;
 use seriatim_engine::link::FromOwner;
 use seriatim_engine::slots::Slots;
@@ -23,6 +24,7 @@ use seriatim_world::World;
 use crate::connection::close_frame;
 use crate::due::{Due, DueList};
 use crate::link;
+use crate::look::Look;
 use crate::metrics::Metrics;
 use crate::numbers::Numbers;
 use crate::outbox::Outbox;
@@ -39,6 +41,7 @@ pub(crate) enum Arrival {
     LinkUp { shard: ShardId, outbox: Outbox },
     Link { shard: ShardId, frame: FromOwner },
     LinkDown { shard: ShardId },
+    Look(Look<Gateway>),
     Drain,
 }
 
@@ -160,6 +163,7 @@ impl Shell {
                 self.metrics.link(shard, false);
                 Input::LinkDown { shard }
             }
+            Arrival::Look(look) => return look.take(&self.machine, now.0),
             Arrival::TokenKeys(keys) => Input::TokenKeys(keys),
             Arrival::Drain => Input::Drain,
         };
@@ -215,7 +219,9 @@ impl Shell {
             return;
         };
         self.queued_bytes += frames.len();
-        socket.push(frames);
+        if !socket.push(frames) {
+            self.metrics.hit(Limit::SessionBacklogBytes);
+        }
         self.due.add(connection, due, count);
     }
 

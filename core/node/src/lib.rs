@@ -5,10 +5,12 @@
 
 mod config;
 mod connection;
+mod desk;
 mod due;
 mod gateway;
 mod http;
 mod link;
+mod look;
 mod messages;
 mod metrics;
 mod numbers;
@@ -19,6 +21,6 @@ mod pump;
 mod socket;
 mod start;
 
-pub use config::{GatewayRole, LinkAddress, MessagesRole, NodeConfig, OwnerConfig};
+pub use config::{GatewayRole, LinkAddress, MessagesRole, NodeConfig, Operations, OwnerConfig};
 pub use metrics::Metrics;
 pub use start::{Listening, NodeError, run};

@@ -81,6 +81,7 @@ pub(crate) fn send(outbox: &Outbox, frame: Bytes, metrics: &Metrics) {
 
 pub(crate) fn encode(frame: &impl Serialize) -> Bytes {
     let body = postcard::to_stdvec(frame).expect("link frames have no unserialisable parts");
+    debug_assert!(body.len() <= LINK_FRAME_BYTES_MAX, "the peer would close the link");
     let mut bytes = BytesMut::with_capacity(4 + body.len());
     bytes.put_u32_le(u32::try_from(body.len()).expect("pages and batches are bounded"));
     bytes.extend_from_slice(&body);

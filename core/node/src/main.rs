@@ -1,13 +1,18 @@
 //! The server's command line.
 
+mod admin_client;
+mod admin_command;
+mod admin_secret;
 mod check;
 mod cli;
 mod exposure;
 mod gateway_flags;
 mod key_command;
 mod log;
+mod operator_flags;
 mod renewal;
 mod secret;
+mod table;
 
 use std::process::ExitCode;
 

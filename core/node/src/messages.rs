@@ -20,6 +20,7 @@ use seriatim_world::spawn::{Task, TaskGroup};
 use seriatim_world::{BoxFuture, Store, StoreError, World, clock};
 
 use crate::link;
+use crate::look::Look;
 use crate::metrics::{MeasuredDisk, Metrics};
 use crate::outbox::Outbox;
 
@@ -29,6 +30,7 @@ pub(crate) enum Arrival {
     LinkUp { link: LinkId, outbox: Outbox },
     Frame { link: LinkId, frame: ToOwner },
     LinkDown { link: LinkId },
+    Look(Look<Owner>),
 }
 
 /// Waits before a failed store is opened again.
@@ -102,7 +104,10 @@ async fn serve(
         noted,
         tasks,
     };
-    metrics.owner(shard, |owner| owner.store_open = true);
+    metrics.owner(shard, |owner| {
+        owner.store_open = true;
+        owner.epoch = epoch;
+    });
     shell.run(inbox, reads, notes).await
 }
 
@@ -227,6 +232,7 @@ impl Shell<'_> {
                 self.handle(Input::Frame { link, frame }, effects);
             }
             Arrival::Frame { .. } => {}
+            Arrival::Look(look) => look.take(&self.owner, self.world.clock.mono_now()),
             Arrival::LinkDown { link } => {
                 if self.links.remove(&link).is_some() {
                     self.handle(Input::LinkDown { link }, effects);

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use seriatim_engine::limits::SESSION_QUEUE_BYTES_MAX;
+use seriatim_engine::limits::{SESSION_BACKLOG_BYTES_MAX, SESSION_QUEUE_BYTES_MAX};
 use seriatim_world::BoxStream;
 
 /// One write carries at most this many bytes: frames that are due together share it.
@@ -87,12 +87,19 @@ impl Socket {
         })))
     }
 
-    /// Queues whole frames. Somebody must flush.
-    pub(crate) fn push(&self, frames: Bytes) {
+    /// Queues whole frames. Somebody must flush. False: so much was queued with them that it is
+    /// thrown away and the socket closed.
+    pub(crate) fn push(&self, frames: Bytes) -> bool {
         let mut state = self.lock();
         if !state.closing {
             state.queue.push(frames);
         }
+        let fits = state.queue.bytes <= SESSION_BACKLOG_BYTES_MAX;
+        drop(state);
+        if !fits {
+            self.abandon();
+        }
+        fits
     }
 
     /// Writes what is queued, as far as the socket takes it at once. Gives the bytes that are
@@ -350,6 +357,21 @@ mod tests {
         full.store(false, Ordering::Relaxed);
         assert!(poll().0);
         assert_eq!(*sent.lock().unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_peer_that_lets_too_much_pile_up_is_closed_and_its_queue_thrown_away() {
+        let (stream, _peer) = tokio::io::duplex(64);
+        let socket = Socket::new(Box::new(stream));
+        let frames = Bytes::from(vec![0; SESSION_BACKLOG_BYTES_MAX / 4]);
+        for _ in 0..4 {
+            assert!(socket.push(frames.clone()));
+        }
+        assert!(!socket.push(frames));
+        let mut context = Context::from_waker(Waker::noop());
+        let closed = socket.poll(&mut context, &mut Waits::ToRead, |_| {});
+        assert!(matches!(closed, Poll::Ready(Ok(Progress::Closed(_)))));
+        assert_eq!(socket.lock().queue.bytes, 0);
     }
 
     #[test]

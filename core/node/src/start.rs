@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use seriatim_engine::gateway::{Gateway, GatewayConfig};
+use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::ShardId;
 use seriatim_engine::limits::INBOX_MAX;
 use seriatim_engine::link::LinkId;
@@ -15,6 +16,8 @@ use seriatim_world::spawn::TaskGroup;
 use seriatim_world::{BoxFuture, BoxStream, Listener, StoreError, World, clock};
 
 use crate::config::{GatewayRole, MessagesRole, NodeConfig};
+use crate::desk::{Desk, Owners};
+use crate::http::Context;
 use crate::metrics::Metrics;
 use crate::numbers::Numbers;
 use crate::{gateway, http, link, messages};
@@ -33,6 +36,7 @@ pub enum NodeError {
 pub struct Listening {
     pub clients: Option<String>,
     pub gateways: Option<String>,
+    pub operators: Option<String>,
 }
 
 /// How long clients get to hear the goodbye of a node that is being stopped.
@@ -55,16 +59,38 @@ pub async fn run(
     let mut listening = Listening::default();
     let (failed, mut failures) = mpsc::channel(1);
     let (local, local_links) = mpsc::channel(config.gateway.iter().len().max(1));
+    let mut owners = Vec::new();
     if let Some(role) = config.messages {
-        listening.gateways =
-            start_messages(&world, role, &metrics, local_links, &failed, &mut tasks).await?;
+        let started = start_messages(&world, role, &metrics, local_links, &failed, &mut tasks);
+        (listening.gateways, owners) = started.await?;
     }
+    let operations = config.operations;
     let mut drain = None;
+    let mut clients = None;
     if let Some(role) = config.gateway {
         let dial = Dial { node: config.node, local, metrics: metrics.clone() };
-        let (address, inbox) = start_gateway(&world, role, dial, &mut tasks).await?;
-        listening.clients = Some(address);
-        drain = Some(inbox);
+        let gateway = start_gateway(&world, role, dial, &mut tasks).await?;
+        listening.clients = Some(gateway.listener.local_address());
+        drain = Some(gateway.inbox.clone());
+        clients = Some(gateway);
+    }
+    let desk = Desk::new(world.clone(), metrics.clone(), owners, drain.clone(), &operations);
+    let desk = Arc::new(desk);
+    if let Some(gateway) = clients {
+        let Started { listener, inbox, numbers, origins } = gateway;
+        let (metrics, desk) = (metrics.clone(), desk.clone());
+        let serves_admin = operations.listen.is_none();
+        let ways = (inbox, numbers, origins);
+        let context = Context::for_clients(world.clone(), metrics, desk, serves_admin, ways);
+        let accept = http::run(Arc::new(context), listener);
+        tasks.add(world.spawn.spawn("http", Box::pin(accept)));
+    }
+    if let Some(address) = &operations.listen {
+        let listener = listen(&world, address).await?;
+        listening.operators = Some(listener.local_address());
+        let context = Context::for_operators(world.clone(), metrics.clone(), desk);
+        let accept = http::run(Arc::new(context), listener);
+        tasks.add(world.spawn.spawn("operators-http", Box::pin(accept)));
     }
     tracing::info!(?listening, "node is up");
     ready(listening);
@@ -96,14 +122,21 @@ struct Dial {
     metrics: Metrics,
 }
 
+/// A gateway that runs, and takes nobody in yet.
+struct Started {
+    listener: Box<dyn Listener>,
+    inbox: mpsc::Sender<gateway::Arrival>,
+    numbers: Arc<Numbers>,
+    origins: AllowedOrigins,
+}
+
 async fn start_gateway(
     world: &World,
     role: GatewayRole,
     dial: Dial,
     tasks: &mut TaskGroup,
-) -> Result<(String, mpsc::Sender<gateway::Arrival>), NodeError> {
+) -> Result<Started, NodeError> {
     let listener = listen(world, &role.listen).await?;
-    let address = listener.local_address();
     let (inbox, arrivals) = mpsc::channel(INBOX_MAX);
     let shards = u32::try_from(role.owners.len()).expect("shard numbers are 32 bits");
     let boot = world.entropy.next_u64();
@@ -128,12 +161,7 @@ async fn start_gateway(
         };
         tasks.add(world.spawn.spawn("link-dialler", Box::pin(dialler.run())));
     }
-    let (origins, metrics) = (role.origins, dial.metrics);
-    let context = http::Context::new(world.clone(), inbox.clone(), metrics, numbers, origins);
-    let context = Arc::new(context);
-    let accept = http::run(context, listener);
-    tasks.add(world.spawn.spawn("http", Box::pin(accept)));
-    Ok((address, inbox))
+    Ok(Started { listener, inbox, numbers, origins: role.origins })
 }
 
 /// Hands keys to the gateway whenever they change.
@@ -153,7 +181,7 @@ async fn start_messages(
     local_links: mpsc::Receiver<BoxStream>,
     failed: &mpsc::Sender<NodeError>,
     tasks: &mut TaskGroup,
-) -> Result<Option<String>, NodeError> {
+) -> Result<(Option<String>, Owners), NodeError> {
     let listener = match &role.listen {
         Some(address) => Some(listen(world, address).await?),
         None => None,
@@ -173,12 +201,11 @@ async fn start_messages(
         };
         tasks.add(world.spawn.spawn("owner", Box::pin(task)));
     }
-    let accept = accept_links(world.clone(), metrics.clone(), listener, local_links, owners);
+    let served = owners.clone();
+    let accept = accept_links(world.clone(), metrics.clone(), listener, local_links, served);
     tasks.add(world.spawn.spawn("links", Box::pin(accept)));
-    Ok(address)
+    Ok((address, owners))
 }
-
-type Owners = Vec<(ShardId, mpsc::Sender<messages::Arrival>)>;
 
 async fn accept_links(
     world: World,

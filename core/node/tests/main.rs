@@ -1,6 +1,8 @@
 //! Tests of the server program as it ships: real processes, sockets and files.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod browser;
 #[cfg(test)]
 mod chat_page;

@@ -61,7 +61,7 @@ impl Plain {
         read.expect("something within 30 s").expect("an orderly end") > 0
     }
 
-    async fn ask(&mut self, request: &str) -> Answer {
+    pub(crate) async fn ask(&mut self, request: &str) -> Answer {
         self.write(request).await;
         self.answer().await
     }

@@ -97,8 +97,13 @@ pub(crate) struct User {
 impl User {
     /// Connects to the server at `address`; `data` holds the secret for the token.
     pub(crate) fn start(world: &World, name: &str, address: &str, data: &Path) -> Self {
+        Self::start_with(world, name, address, &Server::token(data, name))
+    }
+
+    /// The same, with a token.
+    pub(crate) fn start_with(world: &World, name: &str, address: &str, token: &str) -> Self {
         let options = ClientOptions {
-            token: Server::token(data, name),
+            token: token.to_owned(),
             renew_token: None,
             name: "test".to_owned(),
             gateways: vec![address.to_owned()],

@@ -136,7 +136,7 @@ fn nonce(text: &str) -> Nonce {
     Nonce::new(text).unwrap()
 }
 
-fn entry(seq: u64, content: Content) -> Entry {
+pub(crate) fn entry(seq: u64, content: Content) -> Entry {
     Entry { seq: SeqNo(seq), at: WallTime(1_000 + seq), content }
 }
 

@@ -21,6 +21,7 @@ mod dense_order;
 pub(crate) mod fixture;
 mod hygiene;
 mod isolation;
+mod membership;
 mod no_invention;
 mod no_lost_ack;
 mod once;
@@ -38,6 +39,7 @@ pub use convergence::Convergence;
 pub use dense_order::DenseOrder;
 pub use hygiene::Hygiene;
 pub use isolation::Isolation;
+pub use membership::Membership;
 pub use no_invention::NoInvention;
 pub use no_lost_ack::NoLostAck;
 pub use once::Once;
@@ -50,7 +52,7 @@ pub use seen::{ChannelNumber, Seen};
 pub use sender_order::SenderOrder;
 
 /// The names of the guarantees, in the order in which they are told everywhere.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     DenseOrder::NAME,
     RealTimeOrder::NAME,
     SenderOrder::NAME,
@@ -58,6 +60,7 @@ pub const NAMES: [&str; 13] = [
     Once::NAME,
     NoInvention::NAME,
     ContiguousDelivery::NAME,
+    Membership::NAME,
     Presence::NAME,
     Convergence::NAME,
     ReadCursors::NAME,
@@ -87,6 +90,7 @@ pub fn all(
         Box::new(Once::new(roster.clone())),
         Box::new(NoInvention::new(roster.clone())),
         Box::new(ContiguousDelivery::default()),
+        Box::new(Membership::new(roster.clone())),
         Box::new(Presence::new(roster, presence_lag)),
         Box::new(Convergence::new(roster, expect.converge_within)),
         Box::new(ReadCursors::new(roster.clone())),

@@ -6,7 +6,9 @@ use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::{NodeId, ShardId};
 use seriatim_engine::limits::{HANDSHAKES_MAX, HTTP_IDLE_TIMEOUT};
 use seriatim_engine::token::TokenKey;
-use seriatim_node::{GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, OwnerConfig};
+use seriatim_node::{
+    GatewayRole, LinkAddress, MessagesRole, Metrics, NodeConfig, Operations, OwnerConfig,
+};
 use seriatim_world::World;
 use seriatim_world::log_store::LogStoreOptions;
 use tokio::io::AsyncWriteExt as _;
@@ -34,6 +36,7 @@ pub(crate) async fn serve(world: World, _: Notes) {
             shards: vec![shard],
             store: LogStoreOptions::default(),
         }),
+        operations: Operations::default(),
         metrics: Metrics::default(),
     };
     let forever = Box::pin(std::future::pending());

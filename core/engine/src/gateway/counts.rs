@@ -4,7 +4,8 @@ use crate::histogram::Durations;
 use crate::levels::{Hits, Level};
 use crate::limits::{
     BODY_BYTES_MAX, CATCH_UP_READS_MAX, RATE_BUCKETS_MAX, RUN_BYTES_MAX, SESSION_PAGES_MAX,
-    SESSION_QUEUE_BYTES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX, SHARD_REQUESTS_MAX,
+    SESSION_QUEUE_BYTES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX, SHARD_PAGES_MAX,
+    SHARD_REQUEST_BYTES_MAX, SHARD_REQUESTS_MAX,
 };
 
 /// A session takes one more run of entries while its queue is not above its limit; the run is as
@@ -42,6 +43,10 @@ pub struct GatewayCounts {
     pub tickets: Level,
     /// The requests without an answer of the shard that most wait for.
     pub shard_requests: Level,
+    /// The same in bytes.
+    pub shard_request_bytes: Level,
+    /// Pages of history that sessions have asked of the shard of which most are awaited.
+    pub shard_pages: Level,
     /// Bytes queued for the session that was sent an entry last; its peak is that of all sessions.
     pub session_queue_bytes: Level,
     /// Pages on their way from the log of the shard that was asked last; its peak is that of all.
@@ -74,6 +79,8 @@ impl GatewayCounts {
             session_requests: Level::new("session_requests", SESSION_REQUESTS_MAX),
             session_pages: Level::new("session_pages", SESSION_PAGES_MAX),
             shard_requests: Level::new("shard_requests", SHARD_REQUESTS_MAX),
+            shard_request_bytes: Level::new("shard_request_bytes", SHARD_REQUEST_BYTES_MAX),
+            shard_pages: Level::new("shard_pages", SHARD_PAGES_MAX),
             tickets: Level::new("tickets", tickets_max),
             session_queue_bytes: Level::new("session_queue_bytes", SESSION_QUEUE_LEVEL_MAX),
             catch_up_reads: Level::new("catch_up_reads", CATCH_UP_READS_MAX),
@@ -82,12 +89,14 @@ impl GatewayCounts {
         }
     }
 
-    pub fn levels(&self) -> [Level; 8] {
+    pub fn levels(&self) -> [Level; 10] {
         [
             self.sessions,
             self.session_requests,
             self.session_pages,
             self.shard_requests,
+            self.shard_request_bytes,
+            self.shard_pages,
             self.tickets,
             self.session_queue_bytes,
             self.catch_up_reads,

@@ -24,6 +24,7 @@ mod note;
 mod presence;
 mod rate;
 mod read_cursors;
+mod report;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ use crate::websocket;
 pub use counts::{GatewayCounts, Tally};
 pub use note::{Note, Why};
 pub use rate::{Rate, RateLimits};
+pub use report::{FollowingRow, SessionReport, SessionRow, Whose};
 
 /// What happens to a gateway.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::admission::Behind;
+use super::admission::{Behind, Cost};
 use super::rate::{Limited, Whose};
 use super::{Effect, Gateway, Pending, Request};
 use crate::entry::ChannelKind;
@@ -102,7 +102,9 @@ impl Gateway {
             (Ok(ClientFrame::Typing { channel }), Some(user)) => {
                 self.typing(now, connection, &user, channel, effects);
             }
-            (Ok(frame), Some(user)) => self.request(connection, &user, frame, effects),
+            (Ok(frame), Some(user)) => {
+                self.request(connection, &user, (frame, text.len()), effects);
+            }
         }
     }
 
@@ -172,7 +174,7 @@ impl Gateway {
         &mut self,
         connection: ConnectionId,
         user: &UserKey,
-        frame: ClientFrame,
+        (frame, bytes): (ClientFrame, usize),
         effects: &mut Vec<Effect>,
     ) {
         let (reply_to, channel, frame) = match wanted(user, frame) {
@@ -183,14 +185,14 @@ impl Gateway {
         let page = matches!(frame, Ask::Page(_));
         let (Ask::Write(frame) | Ask::Page(frame)) = frame;
         let request = Request { connection, reply_to, channel, page, asked_at: self.now };
-        self.forward(shard, user, request, frame, effects);
+        self.forward(shard, user, (request, bytes), frame, effects);
     }
 
     fn forward(
         &mut self,
         shard: ShardId,
         user: &UserKey,
-        request: Request,
+        (request, bytes): (Request, usize),
         frame: Box<dyn FnOnce(Ticket) -> ToOwner>,
         effects: &mut Vec<Effect>,
     ) {
@@ -211,7 +213,8 @@ impl Gateway {
             self.reject_unavailable(&request, effects);
             return;
         }
-        if let Err(Deferred { code, message, wait }) = self.admit(shard, user) {
+        let cost = Cost { bytes, page: request.page };
+        if let Err(Deferred { code, message, wait }) = self.admit(shard, user, cost) {
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
             self.reject_for(connection, Some(reply_to), code, message, Some(wait_ms), effects);
             return;
@@ -222,14 +225,16 @@ impl Gateway {
         self.counts.session_requests.set(session.requests);
         self.counts.session_pages.set(session.pages);
         if let Some(ticket) = self.ask(shard, Pending::Request(request), frame, effects) {
-            self.admission.asked(self.now, shard, ticket);
+            self.admission.asked(self.now, shard, ticket, cost);
             self.counts.shard_requests.set(self.admission.most());
+            self.counts.shard_request_bytes.set(self.admission.most_bytes());
+            self.counts.shard_pages.set(self.admission.most_pages());
         }
     }
 
     /// Whether the shard's owner keeps up, and the user and their workspace keep to their rates.
-    fn admit(&mut self, shard: ShardId, user: &UserKey) -> Result<(), Deferred> {
-        if let Err(Behind { limit, wait }) = self.admission.admit(self.now, shard) {
+    fn admit(&mut self, shard: ShardId, user: &UserKey, cost: Cost) -> Result<(), Deferred> {
+        if let Err(Behind { limit, wait }) = self.admission.admit(self.now, shard, cost) {
             self.counts.hits.hit(limit);
             let message = "the channel's owner is behind with its work".to_owned();
             return Err(Deferred { code: RejectCode::Busy, message, wait });

@@ -2,10 +2,12 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of effect")]
 
 mod expiry;
+mod limits;
 mod membership;
 mod notes;
 mod presence;
 mod reads;
+mod report;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use crate::histogram::Durations;
 use crate::levels::{Hits, Level};
-use crate::limits::IN_FLIGHT_MAX;
+use crate::limits::{IN_FLIGHT_MAX, LINK_READS_MAX};
 
 /// Since the owner started on what its store recovered. Small, so that a copy of it may be
 /// published after every turn.
@@ -20,6 +20,8 @@ pub struct OwnerCounts {
     /// The entries of one channel that wait for the store: of the channel that numbered one last;
     /// its peak is that of all channels.
     pub in_flight: Level,
+    /// Pages that are read for the link that asked for one last; its peak is that of all links.
+    pub link_reads: Level,
     pub hits: Hits,
 }
 
@@ -33,6 +35,7 @@ impl Default for OwnerCounts {
             reads: 0,
             channels: 0,
             in_flight: Level::new("channel_in_flight", IN_FLIGHT_MAX),
+            link_reads: Level::new("link_reads", LINK_READS_MAX),
             hits: Hits::default(),
         }
     }

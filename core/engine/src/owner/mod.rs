@@ -16,6 +16,7 @@ mod changes;
 mod counts;
 mod presence;
 mod read_cursors;
+mod report;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::fanout::Interest;
 use crate::frame::RejectCode;
 use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
 use crate::levels::Limit;
-use crate::limits::{BODY_BYTES_MAX, PAGE_ENTRIES_MAX};
+use crate::limits::{BODY_BYTES_MAX, LINK_BATCH_BYTES_MAX, LINK_READS_MAX, PAGE_ENTRIES_MAX};
 use crate::link::{EndedChannel, FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
 
 use crate::membership::{Membership, Origin, Roster, Standing};
@@ -38,6 +39,7 @@ use crate::time::{MonoTime, WallTime};
 use changes::{Changing, Wanted};
 
 pub use counts::OwnerCounts;
+pub use report::{ChannelReport, ChannelRow, MemberRow, UserRow, WorkspaceRow};
 
 /// What happens to an owner.
 #[derive(Debug)]
@@ -103,6 +105,8 @@ pub struct Owner {
     /// when its request was handled.
     appending: VecDeque<(ChannelKey, MonoTime)>,
     reads: BTreeMap<ReadId, Read>,
+    /// How many of them each link waits for.
+    reads_of: BTreeMap<LinkId, usize>,
     last_read: u64,
     /// When the input came that is being handled.
     now: MonoTime,
@@ -316,9 +320,12 @@ impl Owner {
         }
         for (channel, entries) in published {
             let links = self.interest.of(&channel);
-            if !links.is_empty() {
-                let frame = FromOwner::Entries { channel, entries };
-                effects.push(Effect::Send { links, frame });
+            if links.is_empty() {
+                continue;
+            }
+            for entries in in_frames(entries) {
+                let frame = FromOwner::Entries { channel: channel.clone(), entries };
+                effects.push(Effect::Send { links: links.clone(), frame });
             }
         }
     }
@@ -334,6 +341,12 @@ impl Owner {
         if !self.may_read(&channel, reader.as_ref()) {
             return Err(Refusal::not_member(&channel));
         }
+        let of_link = self.reads_of.entry(link).or_default();
+        if *of_link >= LINK_READS_MAX {
+            return Err(Refusal::link_reads());
+        }
+        *of_link += 1;
+        self.counts.link_reads.set(*of_link);
         let entries_max =
             usize::try_from(entries_max).unwrap_or(PAGE_ENTRIES_MAX).clamp(1, PAGE_ENTRIES_MAX);
         self.last_read += 1;
@@ -347,6 +360,8 @@ impl Owner {
     fn read_done(&mut self, read: ReadId, mut entries: Vec<Entry>, effects: &mut Vec<Effect>) {
         // A link that went down has taken its reads with it.
         let Some(Read { link, ticket, channel, reader }) = self.reads.remove(&read) else { return };
+        let of_link = self.reads_of.get_mut(&link).expect("a link that reads is counted");
+        *of_link -= 1;
         if !self.may_read(&channel, reader.as_ref()) {
             self.refuse(link, ticket, Refusal::not_member(&channel), effects);
             return;
@@ -407,6 +422,7 @@ impl Owner {
             !links.is_empty()
         });
         self.reads.retain(|_, read| read.link != link);
+        self.reads_of.remove(&link);
     }
 }
 
@@ -470,9 +486,33 @@ impl Refusal {
         Self::new(RejectCode::BadBody, message)
     }
 
+    fn link_reads() -> Self {
+        let message = format!("{LINK_READS_MAX} pages are being read for this gateway already");
+        let limit = Some(Limit::LinkReads);
+        Self { limit, ..Self::new(RejectCode::Busy, message) }
+    }
+
     fn busy(busy: Busy) -> Self {
         Self { limit: Some(Limit::InFlight), ..Self::new(RejectCode::Busy, busy.to_string()) }
     }
+}
+
+/// Cut so that no frame holds more than [`LINK_BATCH_BYTES_MAX`], but for its last entry.
+fn in_frames(entries: Vec<Entry>) -> Vec<Vec<Entry>> {
+    let mut frames = Vec::new();
+    let (mut frame, mut bytes) = (Vec::new(), 0);
+    for entry in entries {
+        bytes += entry.link_bytes();
+        frame.push(entry);
+        if bytes >= LINK_BATCH_BYTES_MAX {
+            frames.push(std::mem::take(&mut frame));
+            bytes = 0;
+        }
+    }
+    if !frame.is_empty() {
+        frames.push(frame);
+    }
+    frames
 }
 
 fn reply(link: LinkId, frame: FromOwner, effects: &mut Vec<Effect>) {

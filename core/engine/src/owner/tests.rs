@@ -219,6 +219,34 @@ fn history_is_for_members_and_a_lost_link_takes_its_reads_with_it() {
 }
 
 #[test]
+fn a_link_has_no_more_pages_read_for_it_than_a_gateway_asks_for() {
+    let mut owner = with_ada();
+    let read = || ToOwner::Read {
+        ticket: Ticket(1),
+        channel: channel(),
+        reader: None,
+        after: SeqNo(0),
+        entries_max: 10,
+    };
+    let begun = |effects: &[Effect]| match effects {
+        [Effect::Read { read, .. }] => Some(*read),
+        _ => None,
+    };
+    let reads: Vec<ReadId> =
+        (0..LINK_READS_MAX).filter_map(|_| begun(&owner.ask(read()))).collect();
+    assert_eq!(reads.len(), LINK_READS_MAX);
+    assert_eq!(rejected_code(&owner.ask(read())), Some(RejectCode::Busy));
+    assert_eq!(owner.counts().hits.of(Limit::LinkReads), 1);
+    let other = owner.feed(Input::Frame { link: LinkId(2), frame: read() });
+    assert!(begun(&other).is_some(), "another link has its own");
+
+    owner.feed(Input::Read { read: reads[0], entries: Vec::new() });
+    assert!(begun(&owner.ask(read())).is_some());
+    owner.feed(Input::LinkDown { link: LINK });
+    assert!(begun(&owner.ask(read())).is_some(), "the link took its reads with it");
+}
+
+#[test]
 fn typing_is_relayed_for_members_to_every_gateway_that_listens() {
     let mut owner = with_ada();
     let typing = |who: &str| ToOwner::Typing { channel: channel(), user: user(who) };
@@ -265,4 +293,6 @@ fn the_time_to_durable_is_each_entrys_own() {
 }
 
 mod changes;
+mod frames;
 mod reads;
+mod report;

@@ -171,6 +171,11 @@ impl Presence {
         }
     }
 
+    /// How the user is.
+    pub fn state(&self, user: &UserKey) -> PresenceState {
+        self.sessions.state(user)
+    }
+
     /// When to feed [`Input::Tick`], if nothing else happens before. Sessions run out one by one;
     /// a sweep takes all that did within its interval.
     pub fn next_deadline(&self) -> Option<MonoTime> {

@@ -7,6 +7,7 @@
 //!   those of the log; `caught_up` is only said to who has them all.
 //! - A session has no more open requests, and pages among them, than the limits allow.
 //! - A session hears of the presence of those alone whom it asked about, and of changes only.
+//! - What goes to an owner fits a link's frame.
 //! - No message of an error is empty, or longer than [`FRAME_ERROR_BYTES_MAX`].
 //! - When all connections are gone, so is everything that the gateway kept for them.
 
@@ -19,8 +20,8 @@ use seriatim_engine::frame::{
 use seriatim_engine::gateway::{Effect, Gateway, GatewayConfig, Input, RateLimits};
 use seriatim_engine::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserId, WorkspaceId};
 use seriatim_engine::limits::{
-    FRAME_ERROR_BYTES_MAX, PRESENCE_WATCHED_MAX, SERVER_FRAME_BYTES_MAX, SESSION_PAGES_MAX,
-    SESSION_QUEUE_BYTES_LOW, SESSION_REQUESTS_MAX,
+    FRAME_ERROR_BYTES_MAX, LINK_FRAME_BYTES_MAX, PRESENCE_WATCHED_MAX, SERVER_FRAME_BYTES_MAX,
+    SESSION_PAGES_MAX, SESSION_QUEUE_BYTES_LOW, SESSION_REQUESTS_MAX,
 };
 use seriatim_engine::link::{FromOwner, Ticket, ToOwner};
 use seriatim_engine::slots::Numbering;
@@ -340,6 +341,8 @@ impl Deployment {
                 }
                 Effect::ToOwner { shard, frame } => {
                     assert!(self.links_up.contains(&shard), "{frame:?} goes to a dead link");
+                    let bytes = postcard::to_stdvec(&frame).unwrap().len();
+                    assert!(bytes <= LINK_FRAME_BYTES_MAX / 2, "a link frame of {bytes} bytes");
                     self.asked.push((shard, frame));
                 }
                 Effect::Note { .. } => {}

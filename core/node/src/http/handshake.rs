@@ -10,7 +10,7 @@ use seriatim_engine::levels::Limit;
 use seriatim_world::BoxStream;
 
 use super::head::{self, Head};
-use super::{Context, exchange};
+use super::{Clients, Context, exchange};
 use crate::connection;
 use crate::pump;
 
@@ -39,8 +39,10 @@ pub(super) async fn run(
         }
         Head::End => return Ok(()),
     };
-    if request.path == WEBSOCKET_PATH {
-        return websocket(context, (stream, peer), &request, bytes).await;
+    if request.path == WEBSOCKET_PATH
+        && let Some(clients) = &context.clients
+    {
+        return websocket(&context, clients, (stream, peer), &request, bytes).await;
     }
     let Ok(permit) = context.exchanges.clone().try_acquire_owned() else {
         context.metrics.hit(Limit::HttpConnections);
@@ -61,29 +63,30 @@ pub(super) async fn run(
 }
 
 async fn websocket(
-    context: Arc<Context>,
+    context: &Context,
+    clients: &Clients,
     (mut stream, peer): (BoxStream, &str),
     request: &Request,
     unread: Vec<u8>,
 ) -> io::Result<()> {
-    if let Err(refusal) = context.origins.check(request) {
+    if let Err(refusal) = clients.origins.check(request) {
         context.metrics.gauges().origins_refused.add(1);
         tracing::debug!(origin = ?request.origin, "a page of a foreign origin was refused");
-        return decline(&context, stream, &refusal).await;
+        return decline(context, stream, &refusal).await;
     }
     match upgrade(request) {
         Ok(accepted) => {
             stream.write_all(&accepted).await?;
             context.metrics.gauges().handshakes_done.add(1);
-            let connection = context.numbers.take();
+            let connection = clients.numbers.take();
             tracing::info!(connection = connection.0, peer, "connection opened");
-            let (clock, inbox) = (context.world.clock.clone(), context.inbox.clone());
+            let (clock, inbox) = (context.world.clock.clone(), clients.inbox.clone());
             let metrics = context.metrics.clone();
             let task = connection::run(clock, stream, &unread, connection, inbox, metrics);
             context.world.spawn.spawn("connection", Box::pin(task));
             Ok(())
         }
-        Err(refusal) => decline(&context, stream, &refusal).await,
+        Err(refusal) => decline(context, stream, &refusal).await,
     }
 }
 

@@ -1,10 +1,14 @@
-//! The gateway's listening socket: handshakes become connections, plain requests get an answer.
+//! A node's listening sockets: handshakes become connections, plain requests get an answer.
+//!
+//! A gateway has one for its clients. One for operators ([`crate::Operations::listen`]) answers plain
+//! requests only, with a bound of its own: a crowd of clients keeps nobody from looking.
 //!
 //! A handshake runs in a task of its own ([`handshake`]), so that its buffers go with it. A
 //! connection that carries plain requests goes on in another ([`exchange`]), which answers each by
 //! its route ([`router`]). Number and time of both are bounded, separately: who polls or scrapes
 //! can't keep WebSockets from opening.
 
+mod admin;
 mod exchange;
 mod handshake;
 mod head;
@@ -17,13 +21,15 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use seriatim_engine::handshake::{AllowedOrigins, HandshakeError};
+use seriatim_engine::handshake::{AllowedOrigins, HandshakeError, Request, Response};
 use seriatim_engine::levels::Limit;
 use seriatim_engine::limits::{
     CLIENT_SEND_BUFFER_BYTES, HANDSHAKE_TIMEOUT, HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX,
+    OPERATIONS_CONNECTIONS_MAX,
 };
 use seriatim_world::{Listener, World, clock};
 
+use crate::desk::Desk;
 use crate::gateway::Arrival;
 use crate::metrics::Metrics;
 use crate::numbers::Numbers;
@@ -32,30 +38,51 @@ use crate::polling::Polling;
 /// Out of file descriptors, for one: give others time to close some.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// What handshakes and routes share.
+/// What handshakes and routes of one listening socket share.
 pub(crate) struct Context {
-    pub(crate) world: World,
-    /// The gateway's.
-    pub(crate) inbox: mpsc::Sender<Arrival>,
-    pub(crate) metrics: Metrics,
-    pub(crate) numbers: Arc<Numbers>,
-    pub(crate) origins: AllowedOrigins,
-    pub(crate) polling: Polling,
+    world: World,
+    metrics: Metrics,
+    desk: Arc<Desk>,
+    /// Admin requests are answered here.
+    serves_admin: bool,
+    /// None: clients are not served here.
+    clients: Option<Clients>,
+    /// One permit for each handshake.
+    handshakes: Arc<Semaphore>,
     /// One permit for each connection that may carry plain requests.
     exchanges: Arc<Semaphore>,
 }
 
+/// The way to a gateway for its clients.
+pub(crate) struct Clients {
+    /// The gateway's.
+    inbox: mpsc::Sender<Arrival>,
+    numbers: Arc<Numbers>,
+    origins: AllowedOrigins,
+    polling: Polling,
+}
+
 impl Context {
-    pub(crate) fn new(
+    /// Of a gateway's socket for clients.
+    pub(crate) fn for_clients(
         world: World,
-        inbox: mpsc::Sender<Arrival>,
         metrics: Metrics,
-        numbers: Arc<Numbers>,
-        origins: AllowedOrigins,
+        desk: Arc<Desk>,
+        serves_admin: bool,
+        (inbox, numbers, origins): (mpsc::Sender<Arrival>, Arc<Numbers>, AllowedOrigins),
     ) -> Self {
-        let exchanges = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
         let polling = Polling::new(world.clone(), inbox.clone(), metrics.clone(), numbers.clone());
-        Self { world, inbox, metrics, numbers, origins, polling, exchanges }
+        let clients = Some(Clients { inbox, numbers, origins, polling });
+        let (handshakes, exchanges) = (Semaphore::new(HANDSHAKES_MAX), HTTP_CONNECTIONS_MAX);
+        let (handshakes, exchanges) = (Arc::new(handshakes), Arc::new(Semaphore::new(exchanges)));
+        Self { world, metrics, desk, serves_admin, clients, handshakes, exchanges }
+    }
+
+    /// Of a node's socket for operators.
+    pub(crate) fn for_operators(world: World, metrics: Metrics, desk: Arc<Desk>) -> Self {
+        let permits = || Arc::new(Semaphore::new(OPERATIONS_CONNECTIONS_MAX));
+        let (handshakes, exchanges) = (permits(), permits());
+        Self { world, metrics, desk, serves_admin: true, clients: None, handshakes, exchanges }
     }
 
     /// Counts a request that was not read because a limit was hit.
@@ -77,7 +104,7 @@ pub(crate) async fn run(context: Arc<Context>, mut listener: Box<dyn Listener>) 
     if let Err(error) = listener.limit_send_buffer(CLIENT_SEND_BUFFER_BYTES) {
         tracing::warn!(%error, "the kernel keeps its own limit for what slow clients leave unread");
     }
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    let handshakes = context.handshakes.clone();
     loop {
         if handshakes.available_permits() == 0 {
             context.metrics.hit(Limit::Handshakes);
@@ -106,4 +133,13 @@ pub(crate) async fn run(context: Arc<Context>, mut listener: Box<dyn Listener>) 
         };
         spawn.spawn("handshake", Box::pin(task));
     }
+}
+
+/// Refuses every method but `method`.
+fn only(request: &Request, method: &'static str) -> Result<(), Response> {
+    if request.method == method {
+        return Ok(());
+    }
+    let remedy = format!("{} takes {method} only", request.path);
+    Err(Response::text(405, &remedy).with_header("Allow", method))
 }

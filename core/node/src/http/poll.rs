@@ -8,7 +8,7 @@ use serde::Deserialize;
 use seriatim_engine::handshake::{self as http, Response};
 use seriatim_engine::levels::Limit;
 
-use super::Context;
+use super::{Clients, Context};
 use crate::polling::{Reply, Request};
 
 /// When to come back to a gateway that has its fill of polled sessions.
@@ -33,10 +33,11 @@ struct Body {
 /// Answers one poll. `Err` is a refusal, with its remedy.
 pub(super) async fn answer(
     context: &Context,
+    clients: &Clients,
     request: &http::Request,
     body: &Bytes,
 ) -> Result<Response, Response> {
-    if let Err(refusal) = context.origins.check(request) {
+    if let Err(refusal) = clients.origins.check(request) {
         context.metrics.gauges().origins_refused.add(1);
         return Err(Response::text(refusal.status, &refusal.body));
     }
@@ -52,13 +53,13 @@ pub(super) async fn answer(
     };
     let name = match body.connection {
         Some(name) => name,
-        None => context.polling.open().ok_or_else(|| {
+        None => clients.polling.open().ok_or_else(|| {
             context.metrics.hit(Limit::PollSessions);
             Response::text(503, "this gateway has its fill of clients that poll")
                 .with_header("Retry-After", FULL_RETRY_AFTER_S)
         })?,
     };
-    match context.polling.poll(&name, request).await {
+    match clients.polling.poll(&name, request).await {
         Some(Reply::Sent) => Ok(json(format!(r#"{{"connection":"{name}"}}"#))),
         Some(Reply::Batch { number, frames, closed }) => {
             // The frames are JSON already.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use seriatim_engine::handshake::{Request, Response};
 
-use super::{Context, health, poll};
+use super::{Clients, Context, admin, health, only, poll};
 use crate::page;
 
 /// Answers one request.
@@ -27,22 +27,27 @@ async fn route(context: &Context, request: &Request, body: Bytes) -> Result<Resp
             only(request, "GET")?;
             Ok(health::metrics(context))
         }
-        "/v1/poll" => {
-            only(request, "POST")?;
-            poll::answer(context, request, &body).await
-        }
-        path => match page::answer(path) {
-            Some(file) => only(request, "GET").map(|()| file),
-            None => Err(Response::text(404, "nothing here; clients connect to /v1/ws or /v1/poll")),
+        path if path.starts_with(admin::PREFIX) => admin::answer(context, request, &body).await,
+        path => match &context.clients {
+            Some(clients) => for_clients(context, clients, request, path, &body).await,
+            None => Err(Response::text(404, "nothing here; this address is for operators")),
         },
     }
 }
 
-/// Refuses every method but `method`.
-fn only(request: &Request, method: &'static str) -> Result<(), Response> {
-    if request.method == method {
-        return Ok(());
+async fn for_clients(
+    context: &Context,
+    clients: &Clients,
+    request: &Request,
+    path: &str,
+    body: &Bytes,
+) -> Result<Response, Response> {
+    if path == "/v1/poll" {
+        only(request, "POST")?;
+        return poll::answer(context, clients, request, body).await;
     }
-    let remedy = format!("{} takes {method} only", request.path);
-    Err(Response::text(405, &remedy).with_header("Allow", method))
+    match page::answer(path) {
+        Some(file) => only(request, "GET").map(|()| file),
+        None => Err(Response::text(404, "nothing here; clients connect to /v1/ws or /v1/poll")),
+    }
 }

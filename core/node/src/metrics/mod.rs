@@ -6,6 +6,7 @@
 //! All time in it comes from the node's clock.
 
 mod disk;
+mod report;
 mod shared;
 mod text;
 
@@ -15,15 +16,16 @@ use std::time::Duration;
 
 use seriatim_engine::gateway::GatewayCounts;
 use seriatim_engine::histogram::{Durations, Sizes};
-use seriatim_engine::ids::ShardId;
+use seriatim_engine::ids::{Epoch, ShardId};
 use seriatim_engine::levels::{Hits, Level, Limit};
 use seriatim_engine::limits::{
-    HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX, INBOX_MAX, LINK_QUEUE_BYTES_MAX, POLL_SESSIONS_MAX,
-    STORE_BATCH_MAX,
+    HANDSHAKES_MAX, HTTP_CONNECTIONS_MAX, INBOX_MAX, LINK_QUEUE_BYTES_MAX,
+    OPERATIONS_CONNECTIONS_MAX, POLL_SESSIONS_MAX, STORE_BATCH_MAX,
 };
 use seriatim_engine::owner::OwnerCounts;
 
 pub(crate) use disk::MeasuredDisk;
+pub(crate) use report::ShardReport;
 pub(crate) use shared::{Count, SharedLevel};
 
 /// The figures of one node. Cheap to clone: all clones are one.
@@ -46,6 +48,10 @@ pub(crate) struct Gauges {
     pub(crate) handshakes_done: Count,
     pub(crate) origins_refused: Count,
     pub(crate) plain_requests: Count,
+    /// Admin requests with the right secret.
+    pub(crate) admin_requests: Count,
+    /// Admin requests without it.
+    pub(crate) admin_denied: Count,
     /// The longest queue of any link.
     pub(crate) link_queue_bytes: SharedLevel,
     /// What waits for the gateway's next turn.
@@ -57,12 +63,18 @@ pub(crate) struct Gauges {
 impl Default for Gauges {
     fn default() -> Self {
         Self {
-            handshakes: SharedLevel::new("handshakes", HANDSHAKES_MAX),
-            exchanges: SharedLevel::new("plain_connections", HTTP_CONNECTIONS_MAX),
+            // On the clients' port, and on the operators'.
+            handshakes: SharedLevel::new("handshakes", HANDSHAKES_MAX + OPERATIONS_CONNECTIONS_MAX),
+            exchanges: SharedLevel::new(
+                "plain_connections",
+                HTTP_CONNECTIONS_MAX + OPERATIONS_CONNECTIONS_MAX,
+            ),
             poll_sessions: SharedLevel::new("poll_sessions", POLL_SESSIONS_MAX),
             handshakes_done: Count::default(),
             origins_refused: Count::default(),
             plain_requests: Count::default(),
+            admin_requests: Count::default(),
+            admin_denied: Count::default(),
             // The frame that fills a queue beyond its limit closes the link and empties it.
             link_queue_bytes: SharedLevel::new("link_queue_bytes", LINK_QUEUE_BYTES_MAX),
             gateway_inbox: SharedLevel::new("gateway_inbox", INBOX_MAX),
@@ -94,6 +106,8 @@ struct Board {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct OwnerFigures {
     pub(crate) store_open: bool,
+    /// The owner's, once the store was opened.
+    pub(crate) epoch: Epoch,
     /// Times the store was opened again after it had failed.
     pub(crate) reopened: u64,
     pub(crate) counts: OwnerCounts,
@@ -115,6 +129,7 @@ impl Default for OwnerFigures {
     fn default() -> Self {
         Self {
             store_open: false,
+            epoch: Epoch::default(),
             reopened: 0,
             counts: OwnerCounts::default(),
             batch: Sizes::default(),
@@ -127,8 +142,8 @@ impl Default for OwnerFigures {
 }
 
 impl OwnerFigures {
-    pub(crate) fn levels(&self) -> [Level; 3] {
-        [self.inbox, self.waiting, self.counts.in_flight]
+    pub(crate) fn levels(&self) -> [Level; 4] {
+        [self.inbox, self.waiting, self.counts.in_flight, self.counts.link_reads]
     }
 }
 
@@ -190,6 +205,16 @@ impl Metrics {
             }
         }
         missing
+    }
+
+    /// Whether the link to each shard's owner is up.
+    pub(crate) fn links(&self) -> BTreeMap<ShardId, bool> {
+        self.board().links_up.clone()
+    }
+
+    /// The shards that the node owns.
+    pub(crate) fn shards(&self) -> Vec<ShardReport> {
+        self.board().owners.iter().map(|(shard, owner)| ShardReport::new(*shard, owner)).collect()
     }
 
     /// How full everything bounded is and has been.

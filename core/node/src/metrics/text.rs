@@ -43,6 +43,10 @@ fn http(text: &mut Text, gauges: &Gauges) {
     text.one(name, "counter", "WebSockets refused to pages of foreign origins.", &refused);
     let requests = gauges.plain_requests.get();
     text.one("seriatim_plain_requests_total", "counter", "Plain HTTP requests.", &requests);
+    let requests = gauges.admin_requests.get();
+    text.one("seriatim_admin_requests_total", "counter", "Admin requests let in.", &requests);
+    let (name, denied) = ("seriatim_admin_denied_total", gauges.admin_denied.get());
+    text.one(name, "counter", "Admin requests without the right secret.", &denied);
     let (name, help) = ("seriatim_queued_bytes_total", "Bytes of frames queued for sessions.");
     text.one(name, "counter", help, &gauges.queued_bytes.get());
 }
