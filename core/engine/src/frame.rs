@@ -311,7 +311,7 @@ pub enum GoodbyeCode {
     Unavailable,
     /// No frame arrived for three heartbeats.
     Idle,
-    /// The server is being stopped.
+    /// The server is being stopped, or emptied.
     Draining,
 }
 

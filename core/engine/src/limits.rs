@@ -102,6 +102,14 @@ pub const ADMIN_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// one. Longer: refused.
 pub const ADMIN_TOKEN_HOURS_MAX: u64 = 366 * 24;
 
+/// Clients of a gateway that is drained come back to others within so long, each at a time of its own:
+/// 19,500 of them, 4 a millisecond. An operator may say otherwise.
+pub const DRAIN_SPREAD: Duration = Duration::from_secs(5);
+
+/// The longest spread of a drain that an operator may ask for: who is sent away for longer would think
+/// that the service is gone. Longer: refused.
+pub const DRAIN_SPREAD_MAX: Duration = Duration::from_secs(600);
+
 /// Connections to a node's port for operators, and handshakes on them: monitoring and a few people.
 /// They are apart from those of clients, so that a crowd keeps nobody from looking. More wait, or get
 /// 503.

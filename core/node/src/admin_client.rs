@@ -23,6 +23,7 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 pub(crate) enum Method {
     Get,
     Post,
+    Delete,
 }
 
 pub(crate) struct AdminClient {
@@ -66,6 +67,13 @@ impl AdminClient {
         serde_json::from_str(&body).with_context(|| format!("{} sent no JSON", self.address))
     }
 
+    /// Waits before another question.
+    pub(crate) fn pause(&self, time: Duration) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async { clock::sleep(&real::RealClock::new(), time).await });
+        Ok(())
+    }
+
     async fn exchange(
         &self,
         method: Method,
@@ -76,6 +84,7 @@ impl AdminClient {
         let method = match method {
             Method::Get => "GET",
             Method::Post => "POST",
+            Method::Delete => "DELETE",
         };
         let body = body.map(Value::to_string).unwrap_or_default();
         let length = body.len();

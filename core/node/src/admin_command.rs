@@ -1,6 +1,7 @@
 //! The subcommand `admin`: looks into a running server and steers it, over its HTTP routes.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -95,6 +96,19 @@ enum Action {
     Session { session: String },
     /// The shards that the node owns, and its links to owners.
     Shards,
+    /// Send a gateway's clients elsewhere and take no more: before an upgrade, for one. `/readyz`
+    /// answers 503 from then on.
+    Drain {
+        /// The clients come back to other gateways within so long, each at a time of its own.
+        #[arg(long, default_value_t = 5)]
+        spread_s: u64,
+        /// Wait until the last client is gone, and tell how many are left.
+        #[arg(long, conflicts_with = "undo")]
+        wait: bool,
+        /// Take sessions again.
+        #[arg(long)]
+        undo: bool,
+    },
     /// Mint a token that lets a user connect.
     Token {
         workspace: String,
@@ -109,7 +123,10 @@ impl AdminCommand {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let client = self.at.client()?;
         let (method, path, body) = self.action.request()?;
-        let answer = client.ask(method, &path, body.as_ref())?;
+        let mut answer = client.ask(method, &path, body.as_ref())?;
+        if matches!(self.action, Action::Drain { wait: true, .. }) {
+            answer = wait_for_drain(&client, answer)?;
+        }
         if self.json {
             say(&answer.to_string());
             return Ok(());
@@ -138,6 +155,13 @@ impl Action {
             }
             Self::Session { session } => format!("sessions/{}", plain(session)?),
             Self::Shards => "shards".to_owned(),
+            Self::Drain { undo: true, .. } => {
+                return Ok((Method::Delete, DRAIN.to_owned(), None));
+            }
+            Self::Drain { spread_s, .. } => {
+                let body = json!({ "spread_ms": spread_s.saturating_mul(1_000) });
+                return Ok((Method::Post, DRAIN.to_owned(), Some(body)));
+            }
             Self::Token { workspace, user, hours } => {
                 let body = json!({ "workspace": workspace, "user": user, "hours": hours });
                 return Ok((Method::Post, "tokens".to_owned(), Some(body)));
@@ -166,12 +190,38 @@ impl Action {
                 say(&table::render(following, &["channel", "sent_upto", "head", "behind"]));
             }
             Self::Shards => shards(answer),
+            Self::Drain { .. } => fields(answer, &DRAIN_FIELDS),
             Self::Token { .. } => match answer.get("token").and_then(Value::as_str) {
                 Some(token) => say(token),
                 None => bail!("the server's answer has no token: {answer}"),
             },
         }
         Ok(())
+    }
+}
+
+const DRAIN: &str = "drain";
+
+const DRAIN_FIELDS: [&str; 5] =
+    ["draining", "sessions", "connections", "requests", "waiting_entries"];
+
+/// How often to ask how far a drain has come.
+const DRAIN_LOOK: Duration = Duration::from_millis(500);
+
+/// Asks until no client is left, and tells how many are.
+fn wait_for_drain(client: &AdminClient, mut answer: Value) -> anyhow::Result<Value> {
+    loop {
+        let left = answer.get("connections").and_then(Value::as_u64);
+        match left {
+            Some(0) => return Ok(answer),
+            Some(left) => eprintln!("{left} clients are left"),
+            None => bail!("the server does not say how many clients are left: {answer}"),
+        }
+        client.pause(DRAIN_LOOK)?;
+        answer = client.ask(Method::Get, DRAIN, None)?;
+        if answer.get("draining") == Some(&Value::Bool(false)) {
+            bail!("the server takes sessions again: somebody undid the drain");
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! to keep a node from working.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
@@ -90,6 +91,22 @@ impl Desk {
     pub(crate) fn token_keys(&self) -> Result<TokenKeys, DeskError> {
         let keys = self.token_keys.as_ref().ok_or(DeskError::Absent("token.key"))?;
         Ok(keys.borrow().clone())
+    }
+
+    /// Has the gateway send its clients elsewhere, or take them again.
+    ///
+    /// # Errors
+    /// [`DeskError`]
+    pub(crate) async fn drain(&self, spread: Option<Duration>) -> Result<(), DeskError> {
+        let inbox = self.gateway.as_ref().ok_or(DeskError::Absent("gateway"))?;
+        self.metrics.set_draining(spread.is_some());
+        let arrival = match spread {
+            Some(spread) => gateway::Arrival::Drain { spread },
+            None => gateway::Arrival::Serve,
+        };
+        inbox.send(arrival).await.map_err(|_| DeskError::Silent("the gateway"))?;
+        // Whoever asks how far it has come after this is told of it.
+        self.gateway(|_, _| ()).await
     }
 
     /// Looks into the gateway.

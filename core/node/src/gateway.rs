@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -42,7 +43,8 @@ pub(crate) enum Arrival {
     Link { shard: ShardId, frame: FromOwner },
     LinkDown { shard: ShardId },
     Look(Look<Gateway>),
-    Drain,
+    Drain { spread: Duration },
+    Serve,
 }
 
 /// Arrivals that are handled before what they cause is written: large enough to share writes,
@@ -165,7 +167,8 @@ impl Shell {
             }
             Arrival::Look(look) => return look.take(&self.machine, now.0),
             Arrival::TokenKeys(keys) => Input::TokenKeys(keys),
-            Arrival::Drain => Input::Drain,
+            Arrival::Drain { spread } => Input::Drain { spread },
+            Arrival::Serve => Input::Serve,
         };
         self.handle(now, input);
     }
@@ -250,6 +253,7 @@ impl Shell {
     fn publish(&mut self, waiting: usize) {
         let gauges = self.metrics.gauges();
         gauges.gateway_inbox.set(waiting);
+        gauges.connections.set(self.connections.len());
         gauges.queued_bytes.add(std::mem::take(&mut self.queued_bytes) as u64);
         self.metrics.gateway(self.machine.counts());
     }

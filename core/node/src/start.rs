@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use seriatim_engine::gateway::{Gateway, GatewayConfig};
 use seriatim_engine::handshake::AllowedOrigins;
 use seriatim_engine::ids::ShardId;
-use seriatim_engine::limits::INBOX_MAX;
+use seriatim_engine::limits::{DRAIN_SPREAD, INBOX_MAX};
 use seriatim_engine::link::LinkId;
 use seriatim_engine::token::TokenKeys;
 use seriatim_world::spawn::TaskGroup;
@@ -99,11 +99,14 @@ pub async fn run(
         Some(error) = failures.recv() => return Err(error),
         () = stop => {}
     }
-    metrics.drain();
+    metrics.set_draining(true);
+    let spread = DRAIN_SPREAD;
     if let Some(inbox) = drain
-        && inbox.send(gateway::Arrival::Drain).await.is_ok()
+        && inbox.send(gateway::Arrival::Drain { spread }).await.is_ok()
     {
+        tracing::info!(connections = metrics.drain().connections, "draining, then stopping");
         clock::sleep(&*world.clock, DRAIN_TIME).await;
+        tracing::info!(connections = metrics.drain().connections, "stopping");
     }
     Ok(())
 }

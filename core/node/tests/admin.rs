@@ -175,3 +175,42 @@ async fn operators_with_a_port_of_their_own_are_answered_nowhere_else() {
     assert_eq!(code, Some(64), "{error}");
     assert!(error.contains("--http 0.0.0.0:0 is open to the network"), "{error}");
 }
+
+#[tokio::test]
+async fn a_drained_server_has_no_clients_and_takes_none_until_it_serves_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, data) = (world(directory.path()), directory.path().join("data"));
+    let server = Server::serve(&data);
+    let channel = ChannelId::new("general").unwrap();
+    let mut ada = User::start(&world, "ada", &server.address, &data);
+    ada.join(&world, &channel).await;
+    let progress = admin_json(&server, &data, &["drain", "--undo"]);
+    assert_eq!((&progress["draining"], &progress["connections"]), (&false.into(), &1.into()));
+
+    let progress = admin_json(&server, &data, &["drain", "--wait", "--spread-s", "0"]);
+
+    assert_eq!((&progress["draining"], &progress["sessions"]), (&true.into(), &0.into()));
+    let ready = get(&world, &server.address, "/readyz").await;
+    assert_eq!((ready.status, &*ready.body), (503, "not ready:\nthe node is being drained\n"));
+    // Ada's client knows no other server, so it tries this one again and again.
+    let goodbyes = "seriatim_goodbyes_total{code=\"draining\"}";
+    loop {
+        let figures = get(&world, &server.address, "/metrics").await.body;
+        assert_eq!(sample(&figures, "seriatim_sessions"), 0.0);
+        if sample(&figures, goodbyes) >= 3.0 {
+            break;
+        }
+    }
+    ada.send(&channel);
+
+    admin(&server, &data, &["drain", "--undo"]);
+
+    ada.settle(&world).await;
+    ada.reach(&world, &channel, SeqNo(2)).await;
+    assert_eq!(ada.seen().sessions, 2);
+    assert_eq!(get(&world, &server.address, "/readyz").await.status, 200);
+    let at = ["--address", &server.address, "--data", data.to_str().unwrap()];
+    let (code, error) = Server::fail(&[&["admin", "drain", "--spread-s", "601"], &at[..]].concat());
+    assert_eq!(code, Some(70));
+    assert!(error.contains("spread_ms is at most 600000"), "{error}");
+}

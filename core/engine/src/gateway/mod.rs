@@ -31,6 +31,7 @@ mod tests;
 mod typing;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -92,8 +93,13 @@ pub enum Input {
     TokenKeys(TokenKeys),
     /// [`Gateway::next_deadline`] has passed.
     Tick,
-    /// The node is being stopped: send everybody elsewhere.
-    Drain,
+    /// Send everybody elsewhere, and whoever connects from now on: they come back to some gateway
+    /// within `spread`, each at a time of its own.
+    Drain {
+        spread: Duration,
+    },
+    /// Take sessions again after a drain.
+    Serve,
 }
 
 /// What the shell must do.
@@ -161,6 +167,8 @@ pub struct Gateway {
     rates: Rates,
     admission: Admission,
     presence: presence::Presence,
+    /// Nobody is taken in; over how long those who come are spread.
+    draining: Option<Duration>,
 }
 
 /// A channel with a session at this gateway.
@@ -217,6 +225,7 @@ impl Gateway {
             deadlines: BTreeSet::new(),
             now: MonoTime::default(),
             presence: presence::Presence::default(),
+            draining: None,
         }
     }
 
@@ -242,7 +251,8 @@ impl Gateway {
             Input::Flushed => self.announced.flushed(wall, &mut self.counts.deliver),
             Input::TokenKeys(keys) => self.config.token_keys = keys,
             Input::Tick => self.tick(now, wall, effects),
-            Input::Drain => self.drain(effects),
+            Input::Drain { spread } => self.drain(spread, effects),
+            Input::Serve => self.draining = None,
         }
         self.counts.sessions.set(self.sessions.len());
         self.counts.channels = self.channels.len();

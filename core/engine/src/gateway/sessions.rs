@@ -11,8 +11,8 @@ use crate::frame::{ClientFrame, FrameError, GoodbyeCode, RejectCode, Resume, Ser
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserKey};
 use crate::levels::Limit;
 use crate::limits::{
-    HELLO_TIMEOUT, PAGE_ENTRIES_MAX, RESUME_CHANNELS_MAX, SESSION_IDLE_TIMEOUT, SESSION_PAGES_MAX,
-    SESSION_REQUESTS_MAX, SESSIONS_MAX,
+    DRAIN_SPREAD, HELLO_TIMEOUT, PAGE_ENTRIES_MAX, RESUME_CHANNELS_MAX, SESSION_IDLE_TIMEOUT,
+    SESSION_PAGES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX,
 };
 use crate::link::{Ticket, ToOwner};
 use crate::membership::{Change, direct_channel};
@@ -33,9 +33,6 @@ struct Deferred {
     wait: Duration,
 }
 
-/// Reconnections after a drain are spread over so many milliseconds.
-const DRAIN_SPREAD_MS: u64 = 5_000;
-
 /// A full gateway sends clients elsewhere for a while.
 const FULL_RECONNECT_MS: u64 = 5_000;
 
@@ -46,6 +43,10 @@ impl Gateway {
         connection: ConnectionId,
         effects: &mut Vec<Effect>,
     ) {
+        if let Some(spread) = self.draining {
+            self.send_elsewhere(connection, spread, effects);
+            return;
+        }
         if self.sessions.len() >= SESSIONS_MAX {
             self.counts.hits.hit(Limit::Sessions);
             let message = format!("this gateway holds {SESSIONS_MAX} sessions, its limit");
@@ -285,7 +286,7 @@ impl Gateway {
                 Phase::Opening { .. } if session.heard_at + HELLO_TIMEOUT <= now => {
                     self.counts.hits.hit(Limit::HelloTime);
                     let message = "the owner of your data can't be reached".to_owned();
-                    let after = Some(self.jitter(connection, DRAIN_SPREAD_MS));
+                    let after = Some(self.jitter(connection, DRAIN_SPREAD));
                     self.goodbye(connection, GoodbyeCode::Unavailable, message, after, effects);
                 }
                 Phase::Opening { .. } => {
@@ -322,13 +323,23 @@ impl Gateway {
         }
     }
 
-    pub(super) fn drain(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn drain(&mut self, spread: Duration, effects: &mut Vec<Effect>) {
+        self.draining = Some(spread);
         let connections: Vec<ConnectionId> = self.sessions.keys().copied().collect();
         for connection in connections {
-            let message = "this server is being stopped".to_owned();
-            let after = Some(self.jitter(connection, DRAIN_SPREAD_MS));
-            self.goodbye(connection, GoodbyeCode::Draining, message, after, effects);
+            self.send_elsewhere(connection, spread, effects);
         }
+    }
+
+    fn send_elsewhere(
+        &mut self,
+        connection: ConnectionId,
+        spread: Duration,
+        effects: &mut Vec<Effect>,
+    ) {
+        let message = "this server takes no sessions: it is being drained".to_owned();
+        let after = Some(self.jitter(connection, spread));
+        self.goodbye(connection, GoodbyeCode::Draining, message, after, effects);
     }
 
     /// The session is over: takes it out of every table. Twice is once.
@@ -361,9 +372,10 @@ impl Gateway {
         format!("{:016x}", scatter(self.config.boot ^ connection.0))
     }
 
-    /// A number below `below` that differs from session to session and from boot to boot.
-    fn jitter(&self, connection: ConnectionId, below: u64) -> u64 {
-        scatter(scatter(self.config.boot ^ connection.0)) % below
+    /// Milliseconds below `below` that differ from session to session and from boot to boot.
+    fn jitter(&self, connection: ConnectionId, below: Duration) -> u64 {
+        let below_ms = u64::try_from(below.as_millis()).unwrap_or(u64::MAX).max(1);
+        scatter(scatter(self.config.boot ^ connection.0)) % below_ms
     }
 }
 

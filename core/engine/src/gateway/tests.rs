@@ -1,6 +1,7 @@
 //! Tests of the gateway machine, through `handle` only.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test looks for one kind of effect")]
 
+mod draining;
 mod expiry;
 mod limits;
 mod membership;
@@ -476,23 +477,6 @@ fn the_last_session_of_a_channel_takes_the_subscription_with_it() {
             Effect::ToOwner { shard: SHARD, frame: ToOwner::Close { user: user("ada") } },
         ]
     );
-}
-
-#[test]
-fn draining_sends_everybody_elsewhere_spread_over_time() {
-    let mut gateway = new();
-    for number in 1..=20 {
-        gateway.enter(ConnectionId(number), None, 0);
-    }
-    let effects = gateway.feed(Input::Drain);
-    let waits: BTreeSet<u64> = (1..=20)
-        .flat_map(|number| frames(&effects, ConnectionId(number)))
-        .filter_map(|frame| match frame {
-            ServerFrame::Goodbye { reconnect_after_ms, .. } => reconnect_after_ms,
-            _ => None,
-        })
-        .collect();
-    assert!(waits.len() > 10, "{waits:?}");
 }
 
 fn reads(effects: &[Effect]) -> usize {

@@ -20,8 +20,8 @@ use seriatim_engine::frame::{
 use seriatim_engine::gateway::{Effect, Gateway, GatewayConfig, Input, RateLimits};
 use seriatim_engine::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserId, WorkspaceId};
 use seriatim_engine::limits::{
-    FRAME_ERROR_BYTES_MAX, LINK_FRAME_BYTES_MAX, PRESENCE_WATCHED_MAX, SERVER_FRAME_BYTES_MAX,
-    SESSION_PAGES_MAX, SESSION_QUEUE_BYTES_LOW, SESSION_REQUESTS_MAX,
+    DRAIN_SPREAD, FRAME_ERROR_BYTES_MAX, LINK_FRAME_BYTES_MAX, PRESENCE_WATCHED_MAX,
+    SERVER_FRAME_BYTES_MAX, SESSION_PAGES_MAX, SESSION_QUEUE_BYTES_LOW, SESSION_REQUESTS_MAX,
 };
 use seriatim_engine::link::{FromOwner, Ticket, ToOwner};
 use seriatim_engine::slots::Numbering;
@@ -126,8 +126,9 @@ impl Deployment {
                 self.hear_owner(shard, frame, counts);
             }
             16 if self.random.one_in(50) => {
-                self.input(Input::Drain, counts);
+                self.input(Input::Drain { spread: DRAIN_SPREAD }, counts);
                 assert_eq!(self.clients.len(), 0, "a drained gateway has sessions");
+                self.input(Input::Serve, counts);
             }
             _ => self.clients_send(counts),
         }

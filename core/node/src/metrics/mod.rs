@@ -25,8 +25,8 @@ use seriatim_engine::limits::{
 use seriatim_engine::owner::OwnerCounts;
 
 pub(crate) use disk::MeasuredDisk;
-pub(crate) use report::ShardReport;
-pub(crate) use shared::{Count, SharedLevel};
+pub(crate) use report::{DrainReport, ShardReport};
+pub(crate) use shared::{Count, Gauge, SharedLevel};
 
 /// The figures of one node. Cheap to clone: all clones are one.
 #[derive(Clone, Default)]
@@ -58,6 +58,8 @@ pub(crate) struct Gauges {
     pub(crate) gateway_inbox: SharedLevel,
     /// Bytes of frames that were queued for sessions.
     pub(crate) queued_bytes: Count,
+    /// Sockets of clients: those of sessions, and those that are still told that theirs is over.
+    pub(crate) connections: Gauge,
 }
 
 impl Default for Gauges {
@@ -79,6 +81,7 @@ impl Default for Gauges {
             link_queue_bytes: SharedLevel::new("link_queue_bytes", LINK_QUEUE_BYTES_MAX),
             gateway_inbox: SharedLevel::new("gateway_inbox", INBOX_MAX),
             queued_bytes: Count::default(),
+            connections: Gauge::default(),
         }
     }
 }
@@ -170,8 +173,14 @@ impl Metrics {
         self.board().hits.hit(limit);
     }
 
-    pub(crate) fn drain(&self) {
-        self.board().draining = true;
+    /// Whether clients are to be sent elsewhere.
+    pub(crate) fn set_draining(&self, draining: bool) {
+        self.board().draining = draining;
+    }
+
+    /// How far a drain has come.
+    pub(crate) fn drain(&self) -> DrainReport {
+        DrainReport::new(&self.board(), self.0.gauges.connections.get())
     }
 
     pub(crate) fn link(&self, shard: ShardId, up: bool) {
@@ -192,7 +201,7 @@ impl Metrics {
         let board = self.board();
         let mut missing = Vec::new();
         if board.draining {
-            missing.push("the node is being stopped".to_owned());
+            missing.push("the node is being drained".to_owned());
         }
         for (shard, up) in &board.links_up {
             if !up {

@@ -1,10 +1,10 @@
-//! What the figures say of one shard, for operators.
+//! What the figures say of a shard, and of a drain, for operators.
 
 use serde::Serialize;
 
 use seriatim_engine::ids::{Epoch, ShardId};
 
-use super::OwnerFigures;
+use super::{Board, OwnerFigures};
 
 /// A shard that this node owns.
 #[derive(Debug, Serialize)]
@@ -45,6 +45,33 @@ impl ShardReport {
             numbered: owner.counts.numbered,
             durable: owner.counts.durable,
             levels: levels.collect(),
+        }
+    }
+}
+
+/// How far a drain has come. It is over when nothing is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct DrainReport {
+    pub(crate) draining: bool,
+    /// Sessions that have not been told.
+    pub(crate) sessions: usize,
+    /// Sockets of clients that are not closed.
+    pub(crate) connections: usize,
+    /// What owners were asked and have not answered.
+    pub(crate) requests: usize,
+    /// Entries that wait for the stores of this node.
+    pub(crate) waiting_entries: usize,
+}
+
+impl DrainReport {
+    pub(super) fn new(board: &Board, connections: usize) -> Self {
+        let gateway = board.gateway.as_ref();
+        Self {
+            draining: board.draining,
+            sessions: gateway.map_or(0, |gateway| gateway.sessions.now),
+            connections,
+            requests: gateway.map_or(0, |gateway| gateway.tickets.now),
+            waiting_entries: board.owners.values().map(|owner| owner.waiting.now).sum(),
         }
     }
 }

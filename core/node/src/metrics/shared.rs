@@ -18,6 +18,20 @@ impl Count {
     }
 }
 
+/// Goes up and down.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge(AtomicUsize);
+
+impl Gauge {
+    pub(crate) fn set(&self, now: usize) {
+        self.0.store(now, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// How full something is that many tasks fill.
 #[derive(Debug)]
 pub(crate) struct SharedLevel {

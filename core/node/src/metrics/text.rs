@@ -43,6 +43,8 @@ fn http(text: &mut Text, gauges: &Gauges) {
     text.one(name, "counter", "WebSockets refused to pages of foreign origins.", &refused);
     let requests = gauges.plain_requests.get();
     text.one("seriatim_plain_requests_total", "counter", "Plain HTTP requests.", &requests);
+    let connections = gauges.connections.get();
+    text.one("seriatim_connections", "gauge", "Sockets of clients.", &connections);
     let requests = gauges.admin_requests.get();
     text.one("seriatim_admin_requests_total", "counter", "Admin requests let in.", &requests);
     let (name, denied) = ("seriatim_admin_denied_total", gauges.admin_denied.get());

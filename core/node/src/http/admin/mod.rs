@@ -2,6 +2,7 @@
 //!
 //! Nothing is answered, not even whether a route exists, before the request's secret was checked.
 
+mod drain;
 mod query;
 mod tables;
 mod tokens;
@@ -43,6 +44,9 @@ async fn route(context: &Context, request: &Request, body: &Bytes) -> Result<Res
     if segments == ["tokens"] {
         only(request, "POST")?;
         return tokens::mint(context, request, body);
+    }
+    if segments == ["drain"] {
+        return drain::answer(context, request, body).await;
     }
     only(request, "GET")?;
     match segments.as_slice() {
