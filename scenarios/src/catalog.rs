@@ -35,7 +35,10 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// The same for `regressions/`: what has once found a bug.
-const REGRESSIONS: &[(&str, &str)] = &[];
+const REGRESSIONS: &[(&str, &str)] = &[(
+    "retry-numbered-again-after-clock-jump.toml",
+    include_str!("../regressions/retry-numbered-again-after-clock-jump.toml"),
+)];
 
 /// Every scenario of the catalog.
 pub fn all() -> Vec<Scenario> {

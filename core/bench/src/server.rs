@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::Context;
 use seriatim_engine::entry::{Batch, ChannelEntry, Content, Entry};
 use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, ShardId, UserId, WorkspaceId};
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
 use seriatim_world::{Store as _, real};
 use tempfile::TempDir;
@@ -120,7 +120,8 @@ fn prepare(directory: &Path, layout: &Layout) -> anyhow::Result<()> {
         let epoch = store.claim(shard).await?;
         let entries = layout.entries(world.clock.wall_now())?;
         for entries in entries.chunks(BATCH) {
-            store.append(Batch { shard, epoch, entries: entries.to_vec() }).await?;
+            let (at, entries) = (LogTime(0), entries.to_vec());
+            store.append(Batch { shard, epoch, at, entries }).await?;
         }
         Ok(())
     })

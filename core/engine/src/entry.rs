@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId};
-use crate::time::WallTime;
+use crate::time::{LogTime, WallTime};
 
 /// One numbered entry of a channel's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +187,8 @@ pub struct Batch {
     pub shard: ShardId,
     /// The writer's epoch; a store that knows a newer one refuses the batch.
     pub epoch: Epoch,
+    /// The log's time when the batch is given to the store: that of no entry is later.
+    pub at: LogTime,
     /// In the order in which they were numbered: within a channel, seq rises by one.
     pub entries: Vec<ChannelEntry>,
 }

@@ -1,13 +1,14 @@
 //! Remembers what was sent, so that a retry makes no second message.
 //!
-//! [`Nonces`] is one shard's table from [`NonceKey`] to the position that the nonce led to: 28
+//! [`Nonces`] is one shard's table from [`NonceKey`] to the position that the nonce led to: 32
 //! bytes an entry, in [`TABLES`] small open-addressing tables, so that growing one of them takes
 //! microseconds and nothing ever stalls for the whole. The owner asks and records; the store fills
 //! a table when it recovers.
 //!
 //! # Invariants
 //!
-//! - A key maps to the seq of its first message until the window has passed, or longer.
+//! - A key maps to the seq of its first message until the window has passed, or longer. Ages are
+//!   told by the log's own clock: the wall clock may jump by days.
 //! - Each record looks at [`SWEPT_PER_RECORD`] slots for expired ones, so the table holds at most
 //!   about an eighth more than the messages of one window.
 
@@ -17,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::ids::{ChannelKey, Nonce, SeqNo, UserId};
 use crate::limits::NONCE_WINDOW;
-use crate::time::WallTime;
+use crate::time::{LogTime, WallTime};
 
 /// Names one (channel, sender, nonce): the first 128 bits of their SHA-256. A cryptographic hash,
 /// because senders choose the input: nobody can make a nonce that passes for another's.
@@ -54,14 +55,14 @@ const TABLES: usize = 4_096;
 /// Slots that each record examines for expired nonces.
 pub const SWEPT_PER_RECORD: usize = 8;
 
-/// Bytes of a slot: 128 bits of key, 48 of seq, 48 of time.
+/// Bytes of a slot: 128 bits of key, 48 of seq, 48 of wall time, 32 of the log's time.
 pub const SLOT_BYTES: usize = size_of::<Slot>();
 
 /// The nonces of one shard.
 #[derive(Debug)]
 pub struct Nonces {
     tables: Vec<Table>,
-    window_ms: u64,
+    window: Duration,
     count: usize,
     /// The table and the slot that are examined next.
     sweep: (usize, usize),
@@ -77,8 +78,7 @@ impl Nonces {
     /// Remembers nonces for `window`.
     pub fn new(window: Duration) -> Self {
         let tables = (0..TABLES).map(|_| Table::default()).collect();
-        let window_ms = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
-        Self { tables, window_ms, count: 0, sweep: (0, 0) }
+        Self { tables, window, count: 0, sweep: (0, 0) }
     }
 
     /// The position that the nonce led to, and when it was numbered.
@@ -87,28 +87,29 @@ impl Nonces {
         Some((slot.seq(), slot.at()))
     }
 
-    /// Remembers that the nonce became `seq`, and forgets some that are older than the window.
-    pub fn record(&mut self, key: NonceKey, seq: SeqNo, at: WallTime) {
-        self.sweep(WallTime(at.0.saturating_sub(self.window_ms)));
-        assert!(self.load(key, seq, at), "a nonce was recorded twice");
+    /// Remembers that the nonce became `seq` at the log's time `logged`, and forgets some that are
+    /// older than the window.
+    pub fn record(&mut self, key: NonceKey, seq: SeqNo, at: WallTime, logged: LogTime) {
+        self.sweep(logged.before(self.window));
+        assert!(self.load(key, seq, at, logged), "a nonce was recorded twice");
     }
 
     /// Remembers a nonce that a store holds. If two positions have it, one was numbered after the
     /// other had expired: the later one counts. Gives whether the nonce is new.
-    pub fn load(&mut self, key: NonceKey, seq: SeqNo, at: WallTime) -> bool {
+    pub fn load(&mut self, key: NonceKey, seq: SeqNo, at: WallTime, logged: LogTime) -> bool {
         let table = self.tables.get_mut(table_of(key)).expect("every key has a table");
-        let is_new = table.insert(Slot::new(key, seq, at));
+        let is_new = table.insert(Slot::new(key, seq, at, logged));
         self.count += usize::from(is_new);
         is_new
     }
 
-    fn sweep(&mut self, limit: WallTime) {
+    fn sweep(&mut self, limit: LogTime) {
         let (mut number, mut index) = self.sweep;
         for _ in 0..SWEPT_PER_RECORD {
             let table = self.tables.get_mut(number).expect("the sweep stays in the tables");
             match table.slots.get(index) {
                 // Another one may have moved here, so the same slot is next.
-                Some(slot) if !slot.is_empty() && slot.at() < limit => {
+                Some(slot) if !slot.is_empty() && slot.logged() < limit => {
                     table.remove(index);
                     self.count -= 1;
                 }
@@ -238,29 +239,29 @@ impl Table {
     }
 }
 
-/// A nonce, packed: four words of key, then seq and time of 48 bits each.
+/// A nonce, packed: four words of key, then seq and wall time of 48 bits each, and the log's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Slot([u32; 7]);
+struct Slot([u32; 8]);
 
 /// More than one channel will ever number, and the milliseconds of the next 8,000 years.
 const PACKED_MAX: u64 = (1 << 48) - 1;
 
 impl Slot {
     /// Positions begin at 1.
-    const EMPTY: Self = Self([0; 7]);
+    const EMPTY: Self = Self([0; 8]);
 
-    fn new(NonceKey(key): NonceKey, seq: SeqNo, at: WallTime) -> Self {
+    fn new(NonceKey(key): NonceKey, seq: SeqNo, at: WallTime, logged: LogTime) -> Self {
         assert!(seq > SeqNo::ZERO, "a nonce leads to a position");
         assert!(seq.0 <= PACKED_MAX, "a channel has more than 2^48 entries");
         let at = at.0.min(PACKED_MAX);
         let low = |number: u64| u32::try_from(number & 0xFFFF_FFFF).expect("32 bits fit");
         let word = |shift: u32| u32::try_from((key >> shift) & 0xFFFF_FFFF).expect("32 bits fit");
         let highs = low((seq.0 >> 32) << 16 | at >> 32);
-        Self([word(96), word(64), word(32), word(0), low(seq.0), highs, low(at)])
+        Self([word(96), word(64), word(32), word(0), low(seq.0), highs, low(at), logged.0])
     }
 
     fn is_empty(&self) -> bool {
-        let Self([.., seq_low, highs, _]) = self;
+        let Self([.., seq_low, highs, _, _]) = self;
         *seq_low == 0 && highs >> 16 == 0
     }
 
@@ -271,13 +272,18 @@ impl Slot {
     }
 
     fn seq(&self) -> SeqNo {
-        let Self([.., seq_low, highs, _]) = *self;
+        let Self([.., seq_low, highs, _, _]) = *self;
         SeqNo(u64::from(highs >> 16) << 32 | u64::from(seq_low))
     }
 
     fn at(&self) -> WallTime {
-        let Self([.., highs, at_low]) = *self;
+        let Self([.., highs, at_low, _]) = *self;
         WallTime(u64::from(highs & 0xFFFF) << 32 | u64::from(at_low))
+    }
+
+    fn logged(&self) -> LogTime {
+        let Self([.., logged]) = *self;
+        LogTime(logged)
     }
 }
 
@@ -325,15 +331,17 @@ mod tests {
     #[test]
     fn a_nonce_is_kept_for_the_whole_window_and_forgotten_after_it() {
         let mut nonces = Nonces::new(WINDOW);
-        nonces.record(spread(0), SeqNo(1), WallTime(1_000));
+        nonces.record(spread(0), SeqNo(1), WallTime(1_000), LogTime(1));
         // Enough records for the sweep to pass every slot of every table, more than once.
         for number in 1..4_000 {
-            nonces.record(spread(number), SeqNo(number + 1), WallTime(11_000));
+            // The wall clock jumps by years, which makes nothing older.
+            let at = WallTime(number << 40);
+            nonces.record(spread(number), SeqNo(number + 1), at, LogTime(11));
         }
         assert_eq!(nonces.find(spread(0)), Some((SeqNo(1), WallTime(1_000))));
 
         for number in 4_000..20_000 {
-            nonces.record(spread(number), SeqNo(number + 1), WallTime(11_001));
+            nonces.record(spread(number), SeqNo(number + 1), WallTime(0), LogTime(12));
         }
         assert_eq!(nonces.find(spread(0)), None);
         assert_eq!(nonces.count(), 19_999);
@@ -342,19 +350,21 @@ mod tests {
     #[test]
     fn the_table_stays_at_about_one_window_and_shrinks_after_a_peak() {
         let mut nonces = Nonces::new(WINDOW);
-        for number in 0..200_000_u64 {
-            nonces.record(spread(number), SeqNo(1), WallTime(number));
+        for number in 0..200_000_u32 {
+            let key = spread(u64::from(number));
+            nonces.record(key, SeqNo(1), WallTime(0), LogTime(number / 1_000));
         }
         // One window holds 10,000.
         assert!(nonces.count() < 20_000, "{}", nonces.count());
         let mut peak = Nonces::new(WINDOW);
         for number in 0..200_000_u64 {
-            peak.record(spread(number), SeqNo(1), WallTime(0));
+            peak.record(spread(number), SeqNo(1), WallTime(0), LogTime(0));
         }
         let bytes = peak.bytes();
-        assert!(bytes < 200_000 * 40 + TABLES * 32 + TABLES * 12 * SLOT_BYTES, "{bytes}");
-        for number in 0..150_000_u64 {
-            peak.record(spread(1_000_000 + number), SeqNo(1), WallTime(20_000 + number));
+        assert!(bytes < 200_000 * 46 + TABLES * 32 + TABLES * 12 * SLOT_BYTES, "{bytes}");
+        for number in 0..150_000_u32 {
+            let key = spread(1_000_000 + u64::from(number));
+            peak.record(key, SeqNo(1), WallTime(0), LogTime(20 + number / 1_000));
         }
         assert!(peak.bytes() < bytes / 2, "{} after {bytes}", peak.bytes());
     }
@@ -365,7 +375,11 @@ mod tests {
         let seqs = [1, 0xFFFF_FFFF, 0x1_0000_0000, PACKED_MAX];
         let ats = [0, 1_767_225_600_123, 0xFFFF_FFFF, PACKED_MAX];
         for (number, (seq, at)) in (0..).zip(seqs.iter().flat_map(|s| ats.map(|a| (*s, a)))) {
-            nonces.load(spread(number), SeqNo(seq), WallTime(at));
+            for logged in [0, 0xFFFF_FFFF] {
+                let slot = Slot::new(spread(number), SeqNo(seq), WallTime(at), LogTime(logged));
+                assert_eq!(slot.logged(), LogTime(logged));
+            }
+            nonces.load(spread(number), SeqNo(seq), WallTime(at), LogTime(3));
             assert_eq!(nonces.find(spread(number)), Some((SeqNo(seq), WallTime(at))));
         }
     }
@@ -373,10 +387,10 @@ mod tests {
     #[test]
     fn of_a_nonce_that_was_used_again_the_later_position_counts() {
         let mut nonces = Nonces::new(WINDOW);
-        assert!(nonces.load(spread(1), SeqNo(9), WallTime(5)));
-        assert!(!nonces.load(spread(1), SeqNo(3), WallTime(1)));
+        assert!(nonces.load(spread(1), SeqNo(9), WallTime(5), LogTime(5)));
+        assert!(!nonces.load(spread(1), SeqNo(3), WallTime(1), LogTime(1)));
         assert_eq!(nonces.find(spread(1)), Some((SeqNo(9), WallTime(5))));
-        assert!(!nonces.load(spread(1), SeqNo(12), WallTime(8)));
+        assert!(!nonces.load(spread(1), SeqNo(12), WallTime(8), LogTime(8)));
         assert_eq!(nonces.find(spread(1)), Some((SeqNo(12), WallTime(8))));
         assert_eq!(nonces.count(), 1);
     }
@@ -393,7 +407,7 @@ mod tests {
                 // Many homes are shared, some at the end of the table, so that probes wrap.
                 let key = NonceKey(u128::from(number) << 64 | u128::from(u32::MAX - number % 5 * 7));
                 if insert {
-                    let slot = Slot::new(key, SeqNo(1), WallTime(u64::from(number)));
+                    let slot = Slot::new(key, SeqNo(1), WallTime(u64::from(number)), LogTime(0));
                     prop_assert_eq!(table.insert(slot), model.insert(key, number).is_none());
                 } else if let Some(index) = table.slots.iter().position(|s| !s.is_empty() && s.key() == key) {
                     table.remove(index);

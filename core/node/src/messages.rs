@@ -14,7 +14,7 @@ use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::{INBOX_MAX, PAGE_BYTES_MAX, STORE_BATCH_MAX};
 use seriatim_engine::link::{LinkId, ToOwner};
 use seriatim_engine::owner::{ChannelSeed, Effect, Input, Owner, ReadId};
-use seriatim_engine::time::{MonoTime, WallTime};
+use seriatim_engine::time::{LogClock, MonoTime};
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
 use seriatim_world::spawn::{Task, TaskGroup};
 use seriatim_world::{BoxFuture, Store, StoreError, World, clock};
@@ -80,9 +80,8 @@ async fn serve(
     let mut tasks = TaskGroup::default();
     tasks.add(maintain(world, shard, store.clone()));
     let epoch = store.claim(shard).await?;
-    let window = u64::try_from(options.nonce_window.as_millis()).unwrap_or(u64::MAX);
-    let since = WallTime(world.clock.wall_now().0.saturating_sub(window));
-    let recovered = store.recover(shard, since).await?;
+    let recovered = store.recover(shard, options.nonce_window).await?;
+    let log_clock = LogClock::new(recovered.log_time, world.clock.mono_now());
     let seeds = recovered.channels.into_iter().map(|(channel, state)| ChannelSeed {
         channel,
         head: state.head,
@@ -97,7 +96,9 @@ async fn serve(
         shard,
         epoch,
         store,
-        owner: Owner::new(seeds, recovered.nonces).with_reads(recovered.reads),
+        owner: Owner::new(seeds, recovered.nonces)
+            .with_reads(recovered.reads)
+            .with_clock(log_clock),
         links: BTreeMap::new(),
         batch: Vec::new(),
         read_done,
@@ -218,7 +219,8 @@ impl Shell<'_> {
         let count = self.batch.len().min(STORE_BATCH_MAX);
         let entries: Vec<ChannelEntry> = self.batch.drain(..count).collect();
         let store = self.store.clone();
-        let batch = Batch { shard: self.shard, epoch: self.epoch, entries };
+        let at = self.owner.log_time(self.world.clock.mono_now());
+        let batch = Batch { shard: self.shard, epoch: self.epoch, at, entries };
         Box::pin(async move { store.append(batch).await.map(|()| count) })
     }
 

@@ -4,6 +4,7 @@
 //! that one database can serve all of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry, ReadCursor};
 use seriatim_engine::ids::{
@@ -11,7 +12,7 @@ use seriatim_engine::ids::{
 };
 use seriatim_engine::membership::{Origin, Roster, Stay};
 use seriatim_engine::nonces::{NonceKey, Nonces};
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use crate::store::{Recovered, RecoveredChannel};
 use crate::{Store, StoreError};
@@ -34,6 +35,7 @@ pub async fn store_suite(open: impl AsyncFn(ShardId) -> Arc<dyn Store>) {
     reopened_store_goes_on_where_it_stopped(&open, 8).await;
     recovery_gives_who_is_and_was_in_a_channel(&open, 9).await;
     read_positions_never_go_back(&open, 10).await;
+    the_clock_of_the_log_never_goes_back(&open, 11).await;
 }
 
 const NO_SEQS: [u64; 0] = [];
@@ -62,7 +64,13 @@ impl Case {
     }
 
     async fn append(&self, epoch: Epoch, entries: Vec<ChannelEntry>) -> Result<(), StoreError> {
-        self.store.append(Batch { shard: self.shard, epoch, entries }).await
+        self.store.append(Batch { shard: self.shard, epoch, at: LogTime(0), entries }).await
+    }
+
+    async fn append_at(&self, seconds: u32, epoch: Epoch, entries: Vec<ChannelEntry>) {
+        let at = LogTime(seconds);
+        let appended = self.store.append(Batch { shard: self.shard, epoch, at, entries }).await;
+        appended.expect("an append of the newest writer succeeds");
     }
 
     async fn append_ok(&self, epoch: Epoch, entries: Vec<ChannelEntry>) {
@@ -94,14 +102,19 @@ impl Case {
         self.store.note_reads(self.shard, epoch, reads).await
     }
 
-    /// The shard's recovered state, with the nonces of entries from `nonces_since` on.
-    async fn recovered(&self, nonces_since: u64) -> Recovered {
-        let recovered = self.store.recover(self.shard, WallTime(nonces_since)).await;
+    /// The shard's recovered state, with all nonces.
+    async fn recovered(&self) -> Recovered {
+        self.recovered_with(Duration::MAX).await
+    }
+
+    /// The shard's recovered state, with the nonces of a window.
+    async fn recovered_with(&self, nonce_window: Duration) -> Recovered {
+        let recovered = self.store.recover(self.shard, nonce_window).await;
         recovered.expect("the shard recovers")
     }
 
     async fn recovered_channel(&self, channel: &str) -> Option<RecoveredChannel> {
-        self.recovered(0).await.channels.remove(&self.channel(channel))
+        self.recovered().await.channels.remove(&self.channel(channel))
     }
 
     /// What is remembered of ada's nonce for the message `seq` of `channel`.
@@ -207,18 +220,18 @@ async fn history_is_paged_by_position_count_and_bytes(case: &Case) {
 async fn recovery_gives_heads_members_and_nonces(case: &Case) {
     assert_eq!(case.recovered_channel("c").await, None, "nothing was written yet");
     let epoch = case.claim().await;
-    let batch = vec![
-        case.joined("c", 1, "ada"),
-        case.message("c", 2, "old"),
-        case.joined("c", 3, "bob"),
-        case.joined("c", 4, "ada"),
-        case.message("c", 5, "young"),
-        case.message("c", 6, "younger"),
-        case.joined("d", 1, "eve"),
-    ];
-    case.append_ok(epoch, batch).await;
+    let old =
+        vec![case.joined("c", 1, "ada"), case.message("c", 2, "old"), case.joined("c", 3, "bob")];
+    let young = vec![case.joined("c", 4, "ada"), case.message("c", 5, "young")];
+    let younger = vec![case.message("c", 6, "younger"), case.joined("d", 1, "eve")];
+    case.append_at(100, epoch, old).await;
+    case.append_at(150, epoch, young).await;
+    case.append_at(200, epoch, younger).await;
 
-    let Recovered { channels, nonces, .. } = case.recovered(1005).await;
+    let Recovered { channels, nonces, log_time, .. } =
+        case.recovered_with(Duration::from_secs(50)).await;
+
+    assert_eq!(log_time, LogTime(200), "the log's clock goes on");
 
     let recovered = channels.get(&case.channel("c")).expect("the channel is there");
     assert_eq!(recovered.head, SeqNo(6));
@@ -254,11 +267,30 @@ async fn read_positions_never_go_back(open: &impl AsyncFn(ShardId) -> Arc<dyn St
     assert!(matches!(fenced, Err(StoreError::Fenced { .. })), "notes of an old writer are refused");
     let expected =
         [first.read("c", "ada", 4), first.read("c", "bob", 7), first.read("d", "ada", 1)];
-    assert_eq!(sorted(first.recovered(0).await.reads), expected);
+    assert_eq!(sorted(first.recovered().await.reads), expected);
     drop(first);
 
     let second = case(open, number).await;
-    assert_eq!(sorted(second.recovered(0).await.reads), expected, "after opening again");
+    assert_eq!(sorted(second.recovered().await.reads), expected, "after opening again");
+}
+
+/// A wall clock that jumps ages no nonce, and neither does a batch whose time is too early.
+async fn the_clock_of_the_log_never_goes_back(
+    open: &impl AsyncFn(ShardId) -> Arc<dyn Store>,
+    number: u32,
+) {
+    let first = case(open, number).await;
+    let epoch = first.claim().await;
+    first.append_at(1_000, epoch, vec![first.message("c", 1, "before")]).await;
+    let mut jumped = first.message("c", 2, "after");
+    jumped.entry.at = WallTime(1_000_000_000_000);
+    first.append_at(400, epoch, vec![jumped]).await;
+    drop(first);
+
+    let second = case(open, number).await;
+    second.claim().await;
+    let Recovered { log_time, nonces, .. } = second.recovered_with(Duration::ZERO).await;
+    assert_eq!((log_time, nonces.count()), (LogTime(1_000), 2));
 }
 
 fn sorted(mut reads: Vec<ReadCursor>) -> Vec<ReadCursor> {
@@ -311,7 +343,7 @@ async fn reopened_store_goes_on_where_it_stopped(
 
     assert_eq!(second.page("c", 0, 10, 1000).await, entries_of(&batch), "entries are kept");
     assert_eq!(second.recovered_channel("c").await, recovered, "state is kept");
-    let nonces = second.recovered(0).await.nonces;
+    let nonces = second.recovered().await.nonces;
     let expected = Some((SeqNo(2), WallTime(1002)));
     assert_eq!(second.remembered(&nonces, "c", 2), expected, "nonces are kept");
     let next = second.claim().await;

@@ -1,12 +1,13 @@
 //! The durable log of channels.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use seriatim_engine::entry::{Batch, Entry, ReadCursor};
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::membership::Roster;
 use seriatim_engine::nonces::Nonces;
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::LogTime;
 
 use crate::BoxFuture;
 
@@ -31,6 +32,8 @@ pub enum StoreError {
 #[derive(Debug, Default)]
 pub struct Recovered {
     pub channels: BTreeMap<ChannelKey, RecoveredChannel>,
+    /// The greatest time of a batch: the log's clock goes on from it.
+    pub log_time: LogTime,
     /// Every nonce that was asked for.
     pub nonces: Nonces,
     /// How far users have read: one for each user and channel at most.
@@ -54,18 +57,19 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`]
     fn claim(&self, shard: ShardId) -> BoxFuture<'_, Result<Epoch, StoreError>>;
 
-    /// The state of every channel of `shard`, with the nonces of entries numbered at or after
-    /// `nonces_since`.
+    /// The state of every channel of `shard`, with the nonces of all batches that are not older than
+    /// `nonce_window` by the log's time.
     ///
     /// # Errors
     /// [`StoreError`]
     fn recover(
         &self,
         shard: ShardId,
-        nonces_since: WallTime,
+        nonce_window: Duration,
     ) -> BoxFuture<'_, Result<Recovered, StoreError>>;
 
-    /// Returns once `batch` survives a power loss, as a whole.
+    /// Returns once `batch` survives a power loss, as a whole. Its time counts as that of the batch
+    /// before if it is less.
     ///
     /// # Errors
     /// [`StoreError::Fenced`]: nothing was written. Any other: unknown, see there.

@@ -4,7 +4,7 @@ use seriatim_engine::entry::{Batch, ChannelEntry, Content, Entry};
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId, WorkspaceId,
 };
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 pub(crate) const SHARD: ShardId = ShardId(0);
 
@@ -49,7 +49,7 @@ impl Messages {
             let entry = Entry { seq: *head, at, content };
             entries.push(ChannelEntry { channel: channel.clone(), entry });
         }
-        Ok(Batch { shard: SHARD, epoch, entries })
+        Ok(Batch { shard: SHARD, epoch, at: LogTime(0), entries })
     }
 
     /// Some channel and its newest position.

@@ -6,7 +6,7 @@ use seriatim_bench::cpu::resident_bytes;
 use seriatim_bench::table::print;
 use seriatim_engine::ids::SeqNo;
 use seriatim_engine::nonces::{NonceKey, Nonces};
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use crate::messages::Random;
 
@@ -17,7 +17,7 @@ pub(crate) fn measure(count: u64) -> anyhow::Result<()> {
     let mut random = Random(2);
     for number in 1..=count {
         let key = u128::from(random.next()) << 64 | u128::from(random.next());
-        nonces.record(NonceKey(key), SeqNo(number), WallTime(1_000_000_000));
+        nonces.record(NonceKey(key), SeqNo(number), WallTime(1_000_000_000), LogTime(0));
     }
     let resident = resident_bytes(std::process::id()).saturating_sub(before);
     anyhow::ensure!(nonces.count() as u64 == count, "a nonce was forgotten");

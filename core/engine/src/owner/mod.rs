@@ -9,7 +9,8 @@
 //!
 //! - **Durable first**: no reply and no publication of an entry precedes the [`Input::Stored`]
 //!   that covers it.
-//! - **Once**: one (channel, sender, nonce) is numbered at most once within the window.
+//! - **Once**: one (channel, sender, nonce) is numbered at most once within the window, whatever
+//!   the wall clock does: ages are told by the log's clock.
 //! - **One copy per gateway**: an entry is published once per subscribed link.
 
 mod changes;
@@ -34,7 +35,7 @@ use crate::nonces::{NonceKey, Nonces};
 use crate::presence::{self as users, Presence};
 use crate::read_cursors::ReadCursors;
 use crate::sequencer::{Busy, Sequencer};
-use crate::time::{MonoTime, WallTime};
+use crate::time::{LogClock, LogTime, MonoTime, WallTime};
 
 use changes::{Changing, Wanted};
 
@@ -95,6 +96,7 @@ pub struct ChannelSeed {
 #[derive(Debug, Default)]
 pub struct Owner {
     channels: BTreeMap<ChannelKey, Channel>,
+    clock: LogClock,
     nonces: Nonces,
     membership: Membership,
     changing: Changing,
@@ -157,6 +159,17 @@ impl Owner {
             owner.channels.insert(channel, Channel::new(head, roster.origin));
         }
         owner
+    }
+
+    /// Ages of nonces are told by `clock`, which goes on from what the store holds.
+    #[must_use]
+    pub fn with_clock(self, clock: LogClock) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The log's time at `now`. What is appended carries it.
+    pub fn log_time(&self, now: MonoTime) -> LogTime {
+        self.clock.at(now)
     }
 
     /// What happened since the start, and how full the machine's tables are.
@@ -274,7 +287,8 @@ impl Owner {
         let content = Content::Message { sender, nonce, body };
         let entry = channel.sequencer.assign(wall, content).map_err(Refusal::busy)?;
         self.counts.in_flight.set(channel.sequencer.in_flight());
-        self.nonces.record(nonce_key, entry.seq, wall);
+        let logged = self.clock.at(self.now);
+        self.nonces.record(nonce_key, entry.seq, wall, logged);
         channel.wait(entry.seq, Waiting { link, ticket, duplicate: false });
         self.append(key, entry, effects);
         Ok(())

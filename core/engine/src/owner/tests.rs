@@ -130,7 +130,7 @@ fn a_retry_gets_the_first_seq_whether_stored_or_in_flight() {
 fn a_retry_after_a_restart_gets_the_first_seq() {
     let mut nonces = Nonces::default();
     let key = NonceKey::new(&channel(), &user("ada"), &Nonce::new("n1").unwrap());
-    nonces.load(key, SeqNo(2), WallTime(7));
+    nonces.load(key, SeqNo(2), WallTime(7), LogTime(0));
     let seed = ChannelSeed { channel: channel(), head: SeqNo(2), roster: roster_of("ada") };
     let mut owner = Owner::new([seed], nonces);
     assert_eq!(owner.ask(submit(1, "ada", "n1")), [accepted(1, 2, true)]);

@@ -4,7 +4,7 @@
 //! segment's file goes once the run is durable under its name; a crash in between leaves both, and
 //! recovery drops the segment.
 
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::LogTime;
 
 use super::extent::{Extent, Stored};
 use super::group::Place;
@@ -32,11 +32,11 @@ impl LogStore {
     /// Rewrites the oldest full segment. Gives whether there was one.
     pub(super) async fn flush_oldest(
         &self,
-        nonces_since: WallTime,
+        nonces_since: LogTime,
         mut pace: Pace,
     ) -> Result<bool, Setback> {
         let Some(sealed) = self.index().oldest_waiting() else { return Ok(false) };
-        let Sealed { segment, epoch, length } = sealed;
+        let Sealed { segment, epoch, length, log_time } = sealed;
         let name = RunName { shard: self.shard, first: segment, last: segment };
         let begun = RunWriter::begin(&*self.disk, name, Job::Flush, pace.clone()).await;
         let mut run = begun.map_err(Setback::Retry)?;
@@ -53,7 +53,7 @@ impl LogStore {
                 run.drain().await.map_err(Setback::Retry)?;
             }
         }
-        let facts = RunFacts { level: 0, epoch, segment_length: u64::from(length) };
+        let facts = RunFacts { level: 0, epoch, segment_length: length, log_time };
         let (run, extents) = run.finish(&*self.disk, facts).await?;
         let switch = |(name, extent): &(Box<[u8]>, Extent)| {
             let stored = Stored { run: run.clone(), extent: *extent };
@@ -75,13 +75,13 @@ impl LogStore {
         &self,
         segment: u32,
         cursor: &mut SegmentCursor,
-        nonces_since: WallTime,
+        nonces_since: LogTime,
         run: &mut RunWriter,
         nonces: &mut [Vec<StoredNonce>],
     ) -> Result<bool, Setback> {
         let mut flaw = None;
-        let more = self.index().visit_segment(segment, cursor, |record| {
-            flaw = add_record(record, nonces_since, run, nonces).err();
+        let more = self.index().visit_segment(segment, cursor, |record, logged| {
+            flaw = add_record(record, logged, nonces_since, run, nonces).err();
             flaw.is_some() || run.is_full()
         });
         match flaw {
@@ -93,16 +93,17 @@ impl LogStore {
 
 fn add_record(
     record: &[u8],
-    nonces_since: WallTime,
+    logged: LogTime,
+    nonces_since: LogTime,
     run: &mut RunWriter,
     nonces: &mut [Vec<StoredNonce>],
 ) -> Result<(), Flaw> {
     let record = peek(record)?;
     run.push(&record);
-    if record.at >= nonces_since
+    if logged >= nonces_since
         && let Some(key) = record.nonce()?
     {
-        let nonce = StoredNonce { key, seq: record.seq, at: record.at };
+        let nonce = StoredNonce { key, seq: record.seq, at: record.at, logged };
         nonces.get_mut(part_of(&nonce)).expect("every nonce has a part").push(nonce);
     }
     Ok(())

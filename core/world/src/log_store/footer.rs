@@ -1,20 +1,20 @@
 //! The end of a run: what the run is and where its sections lie.
 
 use seriatim_engine::ids::{Epoch, ShardId};
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use super::record::{Flaw, Reader};
 use super::run_name::RunName;
+use super::segment::{FORMAT_VERSION, OTHER_VERSION};
 
 /// Bytes of a run before its first record.
 pub(super) const RUN_HEADER_BYTES: u64 = 8;
 
 pub(super) const RUN_MAGIC: [u8; 8] = *b"seri-run";
 const FOOTER_MAGIC: [u8; 8] = *b"seri-end";
-const FORMAT_VERSION: u32 = 1;
 
 /// Bytes of a footer.
-pub(super) const FOOTER_BYTES: usize = 8 + 5 * 4 + 9 * 8 + 4;
+pub(super) const FOOTER_BYTES: usize = 8 + 7 * 4 + 8 * 8 + 4;
 
 /// What a run says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,9 @@ pub(super) struct Footer {
     /// The epoch at the end of the last segment.
     pub(super) epoch: Epoch,
     /// The length of the last segment, which the next one's header repeats.
-    pub(super) segment_length: u64,
+    pub(super) segment_length: u32,
+    /// The log's time at the end of the last segment.
+    pub(super) log_time: LogTime,
     /// The latest wall time of its entries.
     pub(super) newest_at: WallTime,
     pub(super) entries: u64,
@@ -56,12 +58,12 @@ impl Footer {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::from(FOOTER_MAGIC);
         let RunName { shard, first, last } = self.name;
-        for number in [FORMAT_VERSION, shard.0, first, last, self.level] {
+        let numbers = [FORMAT_VERSION, shard.0, first, last, self.level];
+        for number in numbers.into_iter().chain([self.segment_length, self.log_time.0]) {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         let numbers = [
             self.epoch.0,
-            self.segment_length,
             self.newest_at.0,
             self.entries,
             self.nonces,
@@ -88,12 +90,14 @@ impl Footer {
         let version = number()?;
         let found = RunName { shard: ShardId(number()?), first: number()?, last: number()? };
         let level = number()?;
+        let (segment_length, log_time) = (number()?, LogTime(number()?));
         let mut number = || reader.u64().ok_or(TOO_SHORT);
         let footer = Self {
             name: found,
             level,
+            segment_length,
+            log_time,
             epoch: Epoch(number()?),
-            segment_length: number()?,
             newest_at: WallTime(number()?),
             entries: number()?,
             nonces: number()?,
@@ -107,7 +111,7 @@ impl Footer {
             return Err("the run footer's checksum does not match");
         }
         if version != FORMAT_VERSION {
-            return Err("the run's format has a version unknown here");
+            return Err(OTHER_VERSION);
         }
         if found != name {
             return Err("the run has another shard or other segments than its name");
@@ -132,6 +136,7 @@ mod tests {
             level: 1,
             epoch: Epoch(9),
             segment_length: 77,
+            log_time: LogTime(4_000_000_000),
             newest_at: WallTime(1_000),
             entries: 12,
             nonces: 11,

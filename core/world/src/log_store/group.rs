@@ -3,6 +3,7 @@
 use seriatim_engine::entry::{ChannelEntry, ReadCursor};
 use seriatim_engine::ids::{Epoch, ShardId};
 use seriatim_engine::limits::{BODY_BYTES_MAX, NAME_BYTES_MAX, STORE_BATCH_MAX};
+use seriatim_engine::time::LogTime;
 
 use super::peek::{Peek, peek};
 use super::record::{
@@ -11,7 +12,7 @@ use super::record::{
 use super::segment::SEGMENT_HEADER_BYTES;
 
 /// Bytes of a group before its payload.
-pub(super) const GROUP_HEADER_BYTES: usize = 40;
+pub(super) const GROUP_HEADER_BYTES: usize = 44;
 
 /// Four times the largest batch, so that a length beyond it is known to be nonsense.
 const GROUP_BYTES_MAX: usize = 64 << 20;
@@ -34,10 +35,19 @@ pub(super) struct Place {
     pub(super) segment: u32,
 }
 
+/// Who writes a group, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) epoch: Epoch,
+    pub(super) at: LogTime,
+}
+
 /// A group whose checksum and place were verified.
 #[derive(Debug)]
 pub(super) struct Group<'a> {
     pub(super) epoch: Epoch,
+    /// The log's time when it was written.
+    pub(super) at: LogTime,
     /// The whole group, header included.
     pub(super) bytes: &'a [u8],
     pub(super) offset: u32,
@@ -47,12 +57,12 @@ pub(super) struct Group<'a> {
 /// Encodes `entries` as the group at `offset` of `place`, and tells where in it each record lies.
 pub(super) fn encode_entries(
     entries: &[ChannelEntry],
-    epoch: Epoch,
+    stamp: Stamp,
     place: Place,
     offset: u32,
 ) -> (Vec<u8>, Vec<u32>) {
     let mut starts = Vec::with_capacity(entries.len());
-    let group = encode(epoch, place, offset, length_u32(entries.len()), |buffer| {
+    let group = encode(stamp, place, offset, length_u32(entries.len()), |buffer| {
         for entry in entries {
             starts.push(length_u32(buffer.len()));
             record::encode_entry(entry, buffer);
@@ -61,10 +71,10 @@ pub(super) fn encode_entries(
     (group, starts)
 }
 
-/// Encodes a claim of `epoch` as the group at `offset` of `place`.
-pub(super) fn encode_claim(epoch: Epoch, place: Place, offset: u32) -> Vec<u8> {
-    encode(epoch, place, offset, 1, |buffer| {
-        record::encode_claim(epoch, buffer);
+/// Encodes a claim of the stamp's epoch as the group at `offset` of `place`.
+pub(super) fn encode_claim(stamp: Stamp, place: Place, offset: u32) -> Vec<u8> {
+    encode(stamp, place, offset, 1, |buffer| {
+        record::encode_claim(stamp.epoch, buffer);
     })
 }
 
@@ -75,7 +85,9 @@ pub(super) fn encode_reads(
     place: Place,
     offset: u32,
 ) -> Vec<u8> {
-    encode(epoch, place, offset, length_u32(cursors.len()), |buffer| {
+    // They have no age.
+    let stamp = Stamp { epoch, at: LogTime::default() };
+    encode(stamp, place, offset, length_u32(cursors.len()), |buffer| {
         for cursor in cursors {
             record::encode_read(cursor, buffer);
         }
@@ -83,7 +95,7 @@ pub(super) fn encode_reads(
 }
 
 fn encode(
-    epoch: Epoch,
+    stamp: Stamp,
     place: Place,
     offset: u32,
     count: u32,
@@ -94,7 +106,8 @@ fn encode(
     for number in [0, 0, place.shard.0, place.segment, offset, count] {
         group.extend_from_slice(&number.to_le_bytes());
     }
-    group.extend_from_slice(&epoch.0.to_le_bytes());
+    group.extend_from_slice(&stamp.epoch.0.to_le_bytes());
+    group.extend_from_slice(&stamp.at.0.to_le_bytes());
     assert_eq!(group.len(), GROUP_HEADER_BYTES, "the header has another size than documented");
     payload(&mut group);
     assert!(group.len() <= GROUP_BYTES_MAX, "a batch is larger than any group may be");
@@ -121,6 +134,7 @@ pub(super) fn decode(file: &[u8], place: Place, offset: u32) -> Result<Group<'_>
     let found_offset = number()?;
     let count = number()?;
     let epoch = Epoch(reader.u64().ok_or(TOO_SHORT)?);
+    let at = LogTime(reader.u32().ok_or(TOO_SHORT)?);
     if found != place || found_offset != offset {
         return Err("a group belongs elsewhere");
     }
@@ -133,7 +147,7 @@ pub(super) fn decode(file: &[u8], place: Place, offset: u32) -> Result<Group<'_>
     if crc32c::crc32c(bytes.get(CHECKED_FROM..).unwrap_or_default()) != checksum {
         return Err("a group's checksum does not match");
     }
-    Ok(Group { epoch, bytes, offset, count })
+    Ok(Group { epoch, at, bytes, offset, count })
 }
 
 /// The groups of a segment, in order, up to its end or the first flaw (and the flaw's byte).
@@ -235,12 +249,13 @@ mod tests {
     use crate::log_store::tests::{joined, message};
 
     const PLACE: Place = Place { shard: ShardId(3), segment: 9 };
+    const STAMP: Stamp = Stamp { epoch: Epoch(4), at: LogTime(77) };
 
     fn two_groups() -> (Vec<u8>, u32) {
-        let (mut file, _) = encode_entries(&[message("c", 1, "one")], Epoch(4), PLACE, 0);
+        let (mut file, _) = encode_entries(&[message("c", 1, "one")], STAMP, PLACE, 0);
         let second = length_u32(file.len());
         let entries = [message("c", 2, "two"), joined("d", 1, "ada")];
-        file.extend(encode_entries(&entries, Epoch(4), PLACE, second).0);
+        file.extend(encode_entries(&entries, STAMP, PLACE, second).0);
         (file, second)
     }
 
@@ -251,14 +266,15 @@ mod tests {
         let group = decode(&file, PLACE, second).unwrap();
         let records = group.entries().unwrap();
 
-        assert_eq!((group.epoch, group.claim()), (Epoch(4), Ok(None)));
+        let Group { epoch, at, .. } = group;
+        assert_eq!((Stamp { epoch, at }, group.claim()), (STAMP, Ok(None)));
         assert_eq!(group.end() as usize, file.len());
         let (offset, seen) = records[1];
         let (record, length) = record::decode(seen.bytes).unwrap();
         assert_eq!(record, Record::Entry(joined("d", 1, "ada")));
         assert_eq!(file[offset as usize..][..length as usize], *seen.bytes);
-        let claim = encode_claim(Epoch(5), PLACE, 0);
-        assert_eq!(decode(&claim, PLACE, 0).unwrap().claim(), Ok(Some(Epoch(5))));
+        let claim = encode_claim(STAMP, PLACE, 0);
+        assert_eq!(decode(&claim, PLACE, 0).unwrap().claim(), Ok(Some(Epoch(4))));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use seriatim_engine::ids::{Epoch, SeqNo};
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use super::extent::{Extent, Stored};
 use super::peek::{Peek, record_length};
@@ -61,10 +61,20 @@ struct Place {
 /// One segment's groups, as they are in the file.
 #[derive(Default)]
 pub(super) struct Memtable {
-    chunks: Vec<Bytes>,
+    chunks: Vec<Chunk>,
     /// None while the segment takes groups.
     sealed: Option<Sealed>,
 }
+
+/// One group.
+struct Chunk {
+    bytes: Bytes,
+    /// The log's time when it was written.
+    at: LogTime,
+}
+
+/// A record in memory, and the log's time when it was written.
+pub(super) type Aged = (Bytes, LogTime);
 
 /// How a full segment was left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +82,8 @@ pub(super) struct Sealed {
     pub(super) segment: u32,
     pub(super) epoch: Epoch,
     pub(super) length: u32,
+    /// The time of its last group.
+    pub(super) log_time: LogTime,
 }
 
 /// How far the records of a segment were visited.
@@ -82,12 +94,18 @@ pub(super) struct SegmentCursor {
 }
 
 impl Memtable {
-    /// The record at `place` and what follows it.
+    /// The record at `place`.
     fn at(&self, place: Place) -> Bytes {
-        let chunk = self.chunks.get(place.chunk as usize).cloned().unwrap_or_default();
+        self.aged(place).0
+    }
+
+    fn aged(&self, place: Place) -> Aged {
+        let Some(Chunk { bytes: chunk, at }) = self.chunks.get(place.chunk as usize) else {
+            return Aged::default();
+        };
         let length = chunk.get(place.offset as usize..).and_then(record_length).unwrap_or(0);
         let start = place.offset as usize;
-        chunk.slice(start..chunk.len().min(start.saturating_add(length)))
+        (chunk.slice(start..chunk.len().min(start.saturating_add(length))), *at)
     }
 }
 
@@ -133,10 +151,10 @@ impl Index {
         self.memtables.insert(segment, Memtable::default());
     }
 
-    /// Keeps bytes of a segment. Gives what places in them are called by.
-    pub(super) fn add_chunk(&mut self, segment: u32, bytes: Bytes) -> u32 {
+    /// Keeps a group of a segment. Gives what places in it are called by.
+    pub(super) fn add_chunk(&mut self, segment: u32, bytes: Bytes, at: LogTime) -> u32 {
         let chunks = &mut self.memtables.entry(segment).or_default().chunks;
-        chunks.push(bytes);
+        chunks.push(Chunk { bytes, at });
         u32::try_from(chunks.len() - 1).expect("a segment has fewer groups than bytes")
     }
 
@@ -249,11 +267,11 @@ impl Index {
     }
 
     /// All records in memory, in no order that counts between channels.
-    pub(super) fn fresh_records(&self) -> Vec<Bytes> {
+    pub(super) fn fresh_records(&self) -> Vec<Aged> {
         let of_part = |fresh: &Fresh| {
             let memtable = self.memtables.get(&fresh.segment);
-            let at = |place: &Place| memtable.map(|memtable| memtable.at(*place));
-            fresh.places.iter().filter_map(at).collect::<Vec<_>>()
+            let aged = |place: &Place| memtable.map(|memtable| memtable.aged(*place));
+            fresh.places.iter().filter_map(aged).collect::<Vec<_>>()
         };
         self.channels.iter().flat_map(|channel| &channel.fresh).flat_map(of_part).collect()
     }
@@ -286,7 +304,7 @@ impl Index {
         &self,
         segment: u32,
         cursor: &mut SegmentCursor,
-        mut visit: impl FnMut(&[u8]) -> bool,
+        mut visit: impl FnMut(&[u8], LogTime) -> bool,
     ) -> bool {
         let Some(memtable) = self.memtables.get(&segment) else { return false };
         let (start, mut visited) = match &cursor.channel {
@@ -301,7 +319,8 @@ impl Index {
                 .map_or(&[][..], |fresh| &fresh.places);
             for place in places.iter().skip(visited) {
                 visited += 1;
-                if visit(&memtable.at(*place)) {
+                let (record, at) = memtable.aged(*place);
+                if visit(&record, at) {
                     cursor.channel = Some((name.clone(), visited));
                     return true;
                 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::LogTime;
 
 use super::pace::Pace;
 use super::run_name::RunName;
@@ -57,8 +57,8 @@ impl LogStore {
     /// [`StoreError::Failed`] and [`StoreError::Corrupt`]; then some may be left.
     pub async fn tidy(&self) -> Result<(), StoreError> {
         loop {
-            let done = match self.flush_oldest(WallTime(0), Pace::default()).await {
-                Ok(false) => self.merge_due_runs(WallTime(0), Pace::default()).await,
+            let done = match self.flush_oldest(LogTime(0), Pace::default()).await {
+                Ok(false) => self.merge_due_runs(LogTime(0), Pace::default()).await,
                 done => done,
             };
             match done {
@@ -75,7 +75,7 @@ impl LogStore {
 
     async fn keep_flushing(&self, clock: &Arc<dyn Clock>) -> StoreError {
         loop {
-            let done = self.flush_oldest(self.nonces_since(clock), Pace::full(clock)).await;
+            let done = self.flush_oldest(self.nonces_since(), Pace::full(clock)).await;
             self.flush_fails.store(done.is_err(), Ordering::Relaxed);
             match done {
                 Ok(true) => self.runs_changed.notify_one(),
@@ -95,7 +95,7 @@ impl LogStore {
 
     async fn keep_merging(&self, clock: &Arc<dyn Clock>) -> StoreError {
         loop {
-            match self.merge_due_runs(self.nonces_since(clock), Pace::half(clock)).await {
+            match self.merge_due_runs(self.nonces_since(), Pace::half(clock)).await {
                 Ok(true) => {}
                 Ok(false) => self.runs_changed.notified().await,
                 Err(Setback::Fatal(error)) => {
@@ -114,9 +114,9 @@ impl LogStore {
         }
     }
 
-    fn nonces_since(&self, clock: &Arc<dyn Clock>) -> WallTime {
-        let window = u64::try_from(self.options.nonce_window.as_millis()).unwrap_or(u64::MAX);
-        WallTime(clock.wall_now().0.saturating_sub(window))
+    /// Nonces from before this are older than the window.
+    fn nonces_since(&self) -> LogTime {
+        self.log_time().before(self.options.nonce_window)
     }
 
     /// Refuses everything from here on but reads.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use seriatim_engine::ids::SeqNo;
 use seriatim_engine::nonces::NonceKey;
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use super::extent::{Extent, Stored};
 use super::flush::{NONCE_PARTS, part_of};
@@ -24,7 +24,7 @@ impl LogStore {
     /// Merges the oldest neighbouring runs of a level that are due. Gives whether there were any.
     pub(super) async fn merge_due_runs(
         &self,
-        nonces_since: WallTime,
+        nonces_since: LogTime,
         pace: Pace,
     ) -> Result<bool, Setback> {
         let inputs = self.runs_to_merge();
@@ -51,7 +51,7 @@ impl LogStore {
     async fn merge(
         &self,
         inputs: &[Arc<Run>],
-        nonces_since: WallTime,
+        nonces_since: LogTime,
         mut pace: Pace,
     ) -> Result<(), Setback> {
         let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else { return Ok(()) };
@@ -65,6 +65,7 @@ impl LogStore {
             level: first.footer.level + 1,
             epoch: last.footer.epoch,
             segment_length: last.footer.segment_length,
+            log_time: last.footer.log_time,
         };
         let (run, extents) = run.finish(&*self.disk, facts).await?;
         let switch = |(name, extent): &(Box<[u8]>, Extent)| {
@@ -173,7 +174,7 @@ impl Records {
 /// Copies the nonces of all inputs, sorted, without those that are too old.
 async fn copy_nonces(
     inputs: &[Arc<Run>],
-    since: WallTime,
+    since: LogTime,
     run: &mut RunWriter,
 ) -> Result<(), StoreError> {
     let mut readers: Vec<NonceReader<'_>> =
@@ -182,7 +183,7 @@ async fn copy_nonces(
         let mut nonces = Vec::new();
         for reader in &mut readers {
             while let Some(nonce) = reader.next_of(part).await? {
-                if nonce.at >= since {
+                if nonce.logged >= since {
                     nonces.push(nonce);
                 }
             }
@@ -243,8 +244,9 @@ fn decode_nonce(reader: &mut Reader<'_>) -> Result<StoredNonce, Flaw> {
     let key = NonceKey(u128::from_be_bytes(reader.array().ok_or(TOO_SHORT)?));
     let seq = SeqNo(reader.u64().ok_or(TOO_SHORT)?);
     let at = WallTime(reader.u64().ok_or(TOO_SHORT)?);
+    let logged = LogTime(reader.u32().ok_or(TOO_SHORT)?);
     if seq == SeqNo::ZERO {
         return Err("a nonce leads to no position");
     }
-    Ok(StoredNonce { key, seq, at })
+    Ok(StoredNonce { key, seq, at, logged })
 }

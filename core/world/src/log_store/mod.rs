@@ -34,7 +34,13 @@
 //!
 //! How far users have read is kept beside the log, in `shard-0000.reads`: see `read_cursors.rs`.
 //!
-//! # Format of segments, version 1
+//! # The log's clock
+//!
+//! Every group says how many seconds the log has had an owner, which the owner counts by a clock that
+//! never jumps, going on from what the newest group says. The ages of nonces are told by it alone: wall
+//! time is for people.
+//!
+//! # Format of segments, version 2
 //!
 //! All numbers are little endian. Checksums are CRC-32C.
 //!
@@ -59,6 +65,7 @@
 //! | 4 | offset of this group in its file, so a stale group of an earlier life can't pass |
 //! | 4 | count of records |
 //! | 8 | epoch of the writer |
+//! | 4 | the log's time in seconds |
 //! | … | payload: the records |
 //!
 //! | bytes | record |
@@ -72,18 +79,18 @@
 //! wall time (8); then a message has sender, nonce and body (length 4, text), a join has its user.
 //! A name or nonce is its length (1) and text.
 //!
-//! # Format of runs, version 1
+//! # Format of runs, version 2
 //!
 //! | bytes | run |
 //! |---|---|
 //! | 8 | `seri-run` |
 //! | … | for each channel, in the order of names: its records as they were in the log, by seq; and if they have more than one stride of 8 KiB, a block of marks for every 170 strides |
 //! | … | blocks of state: the records that are not messages once more, channel by channel |
-//! | … | blocks of nonces, sorted: key (16, big endian), seq (8), wall time (8) |
+//! | … | blocks of nonces, sorted: key (16, big endian), seq (8), wall time (8), the log's time (4) |
 //! | … | blocks of channels: name, first seq, count, offset and bytes of the records, latest wall time (8 each), count of marks (4) |
 //! | 8 | `seri-end`: the footer |
-//! | 4 each | format version, shard, first segment, last segment, level |
-//! | 8 each | epoch, length of the last segment, latest wall time, count of entries, count of nonces, end of the records, bytes of state, of nonces, of channels |
+//! | 4 each | format version, shard, first segment, last segment, level, length of the last segment, the log's time at its end |
+//! | 8 each | epoch, latest wall time, count of entries, count of nonces, end of the records, bytes of state, of nonces, of channels |
 //! | 4 | checksum of the footer before it |
 //!
 //! A mark is the seq and the offset at which a stride begins and the latest wall time up to its

@@ -19,7 +19,7 @@ pub struct LogStoreOptions {
     pub merge_runs: usize,
     /// Runs of this level are left alone, so an entry is written at most twice more than this.
     pub level_max: u32,
-    /// Nonces of entries older than this are dropped when runs are written.
+    /// Nonces of entries older than this, by the log's clock, are dropped when runs are written.
     pub nonce_window: Duration,
 }
 

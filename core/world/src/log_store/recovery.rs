@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use seriatim_engine::ids::{Epoch, ShardId};
+use seriatim_engine::time::LogTime;
 
 use super::directory::Directory;
 use super::group::Place;
@@ -39,6 +40,8 @@ pub struct RecoveryReport {
 pub(super) struct RecoveredLog {
     pub(super) index: Index,
     pub(super) epoch: Epoch,
+    /// The greatest time of a group.
+    pub(super) log_time: LogTime,
     /// The newest segment there was, in a run or not, and its length; 0 if there was none.
     pub(super) last: (u32, u32),
     /// The newest segment's file, unless it is in a run.
@@ -81,8 +84,8 @@ pub(super) async fn recover(disk: &dyn Disk, shard: ShardId) -> Result<Recovered
         ..replay.report
     };
     let active = replay.files.last().map(|(_, file)| Arc::clone(file));
-    let Replay { index, epoch, last, .. } = replay;
-    Ok(RecoveredLog { index, epoch, last, active, report })
+    let Replay { index, epoch, log_time, last, .. } = replay;
+    Ok(RecoveredLog { index, epoch, log_time, last, active, report })
 }
 
 /// Cuts `torn` off.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use seriatim_engine::ids::Epoch;
+use seriatim_engine::time::LogTime;
 
 use super::footer::Footer;
 use super::group::{Group, Groups, Place, find_after};
@@ -27,6 +28,8 @@ pub(super) struct Torn {
 pub(super) struct Replay {
     pub(super) index: Index,
     pub(super) epoch: Epoch,
+    /// The time of the newest group.
+    pub(super) log_time: LogTime,
     /// The newest segment and its length.
     pub(super) last: (u32, u32),
     /// Every segment that was read.
@@ -40,12 +43,14 @@ impl Replay {
     /// The run's channels were added to the index.
     pub(super) fn after_run(&mut self, footer: &Footer) -> Result<(), StoreError> {
         let flawed = |flaw| corrupt_run(footer.name, footer.channels_start(), flaw);
-        let length = u32::try_from(footer.segment_length);
-        self.last = (footer.name.last, length.map_err(|_| flawed("a segment was too long"))?);
+        self.last = (footer.name.last, footer.segment_length);
         if footer.epoch < self.epoch {
             return Err(flawed("the epoch goes back"));
         }
-        self.epoch = footer.epoch;
+        if footer.log_time < self.log_time {
+            return Err(flawed(CLOCK_GOES_BACK));
+        }
+        (self.epoch, self.log_time) = (footer.epoch, footer.log_time);
         self.report.entries += footer.entries;
         Ok(())
     }
@@ -73,13 +78,12 @@ impl Replay {
             Ok(_) => self.files.push((place.segment, file)),
         }
         self.index.add_segment(place.segment);
-        let chunk = self.index.add_chunk(place.segment, bytes.clone());
         let mut newest = None;
         let mut end = SEGMENT_HEADER_BYTES;
         for group in Groups::new(&bytes, place) {
             match group {
                 Ok(group) => {
-                    let added = self.group(&group, place, chunk);
+                    let added = self.group(&group, place, bytes.slice_ref(group.bytes));
                     added.map_err(|(at, flaw)| corrupt(place, at, flaw))?;
                     end = group.end();
                     newest = Some((group.offset, bytes.slice_ref(group.bytes)));
@@ -100,7 +104,12 @@ impl Replay {
         self.newest = newest;
         self.last = (place.segment, end);
         if !is_last {
-            let sealed = Sealed { segment: place.segment, epoch: self.epoch, length: end };
+            let sealed = Sealed {
+                segment: place.segment,
+                epoch: self.epoch,
+                length: end,
+                log_time: self.log_time,
+            };
             self.index.seal(sealed);
         }
         Ok((end < length).then_some(Torn { segment: place.segment, end, length }))
@@ -112,8 +121,12 @@ impl Replay {
         self.index.forget_segment(segment);
     }
 
-    fn group(&mut self, group: &Group<'_>, place: Place, chunk: u32) -> Result<(), (u32, Flaw)> {
+    fn group(&mut self, group: &Group<'_>, place: Place, bytes: Bytes) -> Result<(), (u32, Flaw)> {
         self.report.groups += 1;
+        if group.at < self.log_time {
+            return Err((group.offset, CLOCK_GOES_BACK));
+        }
+        self.log_time = group.at;
         if let Some(epoch) = group.claim()? {
             let next = Epoch(self.epoch.0.saturating_add(1));
             if (epoch, group.epoch) != (next, next) {
@@ -125,14 +138,19 @@ impl Replay {
         if group.epoch != self.epoch {
             return Err((group.offset, "an entry was written under another epoch"));
         }
-        for (offset, entry) in group.entries()? {
-            let added = self.index.replay(&entry, place.segment, (chunk, offset));
+        let entries = group.entries()?;
+        let chunk = self.index.add_chunk(place.segment, bytes, group.at);
+        for (offset, entry) in entries {
+            let in_group = offset - group.offset;
+            let added = self.index.replay(&entry, place.segment, (chunk, in_group));
             added.map_err(|flaw| (offset, flaw))?;
             self.report.entries += 1;
         }
         Ok(())
     }
 }
+
+pub(super) const CLOCK_GOES_BACK: Flaw = "the log's clock goes back";
 
 /// Opens a segment and reads all of it.
 async fn open_segment(

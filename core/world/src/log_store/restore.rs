@@ -2,10 +2,11 @@
 //! read for it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use seriatim_engine::entry::ChannelEntry;
 use seriatim_engine::nonces::Nonces;
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::LogTime;
 
 use super::history::{in_memory, state_entry};
 use super::merge::NonceReader;
@@ -18,14 +19,16 @@ use crate::StoreError;
 use crate::store::Recovered;
 
 impl LogStore {
-    pub(super) async fn restore(&self, nonces_since: WallTime) -> Result<Recovered, StoreError> {
+    pub(super) async fn restore(&self, nonce_window: Duration) -> Result<Recovered, StoreError> {
+        let log_time = self.log_time();
+        let nonces_since = log_time.before(nonce_window);
         // Of the same moment: what a flush moves meanwhile is in one of them.
         let (runs, fresh) = {
             let index = self.index();
             (index.runs().to_vec(), index.fresh_records())
         };
         let mut recovered =
-            Recovered { nonces: Nonces::new(self.options.nonce_window), ..Recovered::default() };
+            Recovered { log_time, nonces: Nonces::new(nonce_window), ..Recovered::default() };
         for (name, head) in self.index().heads() {
             let channel = decode_channel(name).map_err(in_memory)?;
             recovered.channels.entry(channel).or_default().head = head;
@@ -34,13 +37,13 @@ impl LogStore {
             restore_state(run, &mut recovered).await?;
             let mut nonces = NonceReader::of(run);
             while let Some(nonce) = nonces.next().await? {
-                if nonce.at >= nonces_since {
-                    recovered.nonces.load(nonce.key, nonce.seq, nonce.at);
+                if nonce.logged >= nonces_since {
+                    recovered.nonces.load(nonce.key, nonce.seq, nonce.at, nonce.logged);
                 }
             }
         }
-        for record in fresh {
-            restore_record(&record, nonces_since, &mut recovered).map_err(in_memory)?;
+        for (record, logged) in fresh {
+            restore_record(&record, logged, nonces_since, &mut recovered).map_err(in_memory)?;
         }
         Ok(recovered)
     }
@@ -63,16 +66,17 @@ async fn restore_state(run: &Arc<Run>, recovered: &mut Recovered) -> Result<(), 
 
 fn restore_record(
     record: &[u8],
-    nonces_since: WallTime,
+    logged: LogTime,
+    nonces_since: LogTime,
     recovered: &mut Recovered,
 ) -> Result<(), Flaw> {
     let seen = peek(record)?;
     if seen.is_state() {
         apply(state_entry(record)?, recovered);
-    } else if seen.at >= nonces_since
+    } else if logged >= nonces_since
         && let Some(key) = seen.nonce()?
     {
-        recovered.nonces.load(key, seen.seq, seen.at);
+        recovered.nonces.load(key, seen.seq, seen.at, logged);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use seriatim_engine::ids::{Epoch, SeqNo};
 use seriatim_engine::nonces::NonceKey;
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use super::block::{BlockWriter, Section, SectionKind};
 use super::extent::{Extent, MARKS_PER_BLOCK, Mark, STRIDE_BYTES};
@@ -26,6 +26,8 @@ pub(super) struct StoredNonce {
     pub(super) key: NonceKey,
     pub(super) seq: SeqNo,
     pub(super) at: WallTime,
+    /// The log's time when it was written.
+    pub(super) logged: LogTime,
 }
 
 /// What a run says beside its records.
@@ -33,7 +35,8 @@ pub(super) struct StoredNonce {
 pub(super) struct RunFacts {
     pub(super) level: u32,
     pub(super) epoch: Epoch,
-    pub(super) segment_length: u64,
+    pub(super) segment_length: u32,
+    pub(super) log_time: LogTime,
 }
 
 /// A run in the making.
@@ -208,6 +211,7 @@ impl RunWriter {
             buffer.extend_from_slice(&nonce.key.0.to_be_bytes());
             buffer.extend_from_slice(&nonce.seq.0.to_le_bytes());
             buffer.extend_from_slice(&nonce.at.0.to_le_bytes());
+            buffer.extend_from_slice(&nonce.logged.0.to_le_bytes());
         });
         self.nonces.take(&mut self.buffer);
     }
@@ -231,6 +235,7 @@ impl RunWriter {
             level: facts.level,
             epoch: facts.epoch,
             segment_length: facts.segment_length,
+            log_time: facts.log_time,
             newest_at: self.newest_at,
             entries: self.entries,
             nonces: self.nonce_count,

@@ -17,7 +17,11 @@ pub(super) const SEGMENT_HEADER_BYTES: u32 = 28;
 pub const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 
 const MAGIC: [u8; 8] = *b"seriatim";
-const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
+
+/// There is no conversion yet.
+pub(super) const OTHER_VERSION: Flaw = "the file's format is of another version than this program \
+    reads: run the release that wrote it, or begin with an empty data folder";
 
 /// The name of a segment's file.
 pub(super) fn file_name(place: Place) -> String {
@@ -77,7 +81,7 @@ pub(super) fn decode_header(file: &[u8], place: Place) -> Result<u32, HeaderFlaw
         return Err(HeaderFlaw::Torn("the segment header's checksum does not match"));
     }
     if version != FORMAT_VERSION {
-        return Err(HeaderFlaw::Foreign("the segment's format has a version unknown here"));
+        return Err(HeaderFlaw::Foreign(OTHER_VERSION));
     }
     if found != place {
         return Err(HeaderFlaw::Foreign("the segment has another shard or number than its name"));
@@ -133,6 +137,15 @@ mod tests {
         for other in ["shard-0013.log.00000007", "shard-0012.log.7", "shard-0012.log.+0000007"] {
             assert_eq!(number_of(other, PLACE.shard), None, "{other}");
         }
+    }
+
+    #[test]
+    fn header_of_another_version_is_refused_and_says_what_to_do() {
+        let mut header = encode_header(PLACE, 0);
+        header[8] = 1;
+        let checksum = crc32c::crc32c(&header[..24]);
+        header[24..].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(decode_header(&header, PLACE), Err(HeaderFlaw::Foreign(OTHER_VERSION)));
     }
 
     #[test]

@@ -1,17 +1,18 @@
 //! Appends to the log and answers from it.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use seriatim_engine::entry::{Batch, ChannelEntry, Entry, ReadCursor};
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::STORE_BATCH_MAX;
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::LogTime;
 use tokio::sync::Notify;
 
-use super::group::{Place, encode_claim, encode_entries};
+use super::group::{Place, Stamp, encode_claim, encode_entries};
 use super::index::{ChannelNumber, Index, Sealed};
 use super::options::LogStoreOptions;
 use super::peek::put_channel;
@@ -33,6 +34,8 @@ pub struct LogStore {
     reads: tokio::sync::Mutex<ReadCursors>,
     /// Never held across an await: readers don't wait for a commit.
     index: Mutex<Index>,
+    /// The time of the newest group.
+    log_time: AtomicU32,
     /// Runs that can't be merged because a part of them can't be read.
     damaged: Mutex<BTreeSet<RunName>>,
     pub(super) segment_full: Notify,
@@ -80,7 +83,8 @@ impl LogStore {
         shard: ShardId,
         options: LogStoreOptions,
     ) -> Result<(Self, RecoveryReport), StoreError> {
-        let RecoveredLog { index, epoch, last, active, report } = recover(&*disk, shard).await?;
+        let RecoveredLog { index, epoch, log_time, last, active, report } =
+            recover(&*disk, shard).await?;
         let active = active.map(|file| Active { number: last.0, file, end: last.1 });
         let reads = ReadCursors::open(Arc::clone(&disk), shard).await?;
         let store = Self {
@@ -90,6 +94,7 @@ impl LogStore {
             writer: tokio::sync::Mutex::new(Writer { epoch, active, last, in_doubt: false }),
             reads: tokio::sync::Mutex::new(reads),
             index: Mutex::new(index),
+            log_time: AtomicU32::new(log_time.0),
             damaged: Mutex::default(),
             segment_full: Notify::new(),
             runs_changed: Notify::new(),
@@ -104,14 +109,15 @@ impl LogStore {
         let mut writer = self.writer.lock().await;
         self.prepare(&writer).await?;
         let epoch = Epoch(writer.epoch.0 + 1);
-        let encode = |place, offset| (encode_claim(epoch, place, offset), Vec::new());
+        let stamp = Stamp { epoch, at: self.log_time() };
+        let encode = |place, offset| (encode_claim(stamp, place, offset), Vec::new());
         self.commit(&mut writer, encode).await?;
         writer.epoch = epoch;
         Ok(epoch)
     }
 
     async fn append_batch(&self, batch: Batch) -> Result<(), StoreError> {
-        let Batch { shard, epoch, entries } = batch;
+        let Batch { shard, epoch, at, entries } = batch;
         self.check_shard(shard);
         assert!(
             entries.len() <= STORE_BATCH_MAX,
@@ -128,11 +134,13 @@ impl LogStore {
         }
         // From here on the positions are taken: if the commit fails, the store is in doubt.
         let numbers = self.assign(&entries);
-        let encode = |place, offset| encode_entries(&entries, epoch, place, offset);
+        let stamp = Stamp { epoch, at: at.max(self.log_time()) };
+        let encode = |place, offset| encode_entries(&entries, stamp, place, offset);
         let committed = self.commit(&mut writer, encode).await?;
         let Committed { segment, bytes, starts } = committed;
+        self.log_time.store(stamp.at.0, Ordering::Relaxed);
         let mut index = self.index();
-        let chunk = index.add_chunk(segment, bytes);
+        let chunk = index.add_chunk(segment, bytes, stamp.at);
         for ((entry, number), start) in entries.iter().zip(numbers).zip(starts) {
             index.add(number, segment, (chunk, start), entry.entry.at);
         }
@@ -218,20 +226,21 @@ impl LogStore {
         let mut index = self.index();
         index.add_segment(number);
         if let Some(Active { number: segment, end: length, .. }) = full {
-            index.seal(Sealed { segment, epoch: writer.epoch, length });
+            let log_time = self.log_time();
+            index.seal(Sealed { segment, epoch: writer.epoch, length, log_time });
             self.segment_full.notify_one();
         }
         Ok(())
     }
 
-    async fn recovered(&self, nonces_since: WallTime) -> Result<Recovered, StoreError> {
+    async fn recovered(&self, nonce_window: Duration) -> Result<Recovered, StoreError> {
         // Held to the end, so that heads and nonces are of the same moment.
         let writer = self.writer.lock().await;
         if writer.in_doubt || self.given_up.load(Ordering::Relaxed) {
             return Err(StoreError::Poisoned);
         }
         let reads = self.read_positions().await?;
-        Ok(Recovered { reads, ..self.restore(nonces_since).await? })
+        Ok(Recovered { reads, ..self.restore(nonce_window).await? })
     }
 
     /// How far users have read: one for each user and channel at most.
@@ -250,6 +259,11 @@ impl LogStore {
             return Err(StoreError::Fenced { shard: self.shard, ours: epoch, newest });
         }
         self.reads.lock().await.note(&reads, epoch).await
+    }
+
+    /// The time of the newest group.
+    pub(super) fn log_time(&self) -> LogTime {
+        LogTime(self.log_time.load(Ordering::Relaxed))
     }
 
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
@@ -277,10 +291,10 @@ impl Store for LogStore {
     fn recover(
         &self,
         shard: ShardId,
-        nonces_since: WallTime,
+        nonce_window: Duration,
     ) -> BoxFuture<'_, Result<Recovered, StoreError>> {
         self.check_shard(shard);
-        Box::pin(self.recovered(nonces_since))
+        Box::pin(self.recovered(nonce_window))
     }
 
     fn append(&self, batch: Batch) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -12,6 +12,7 @@ mod run;
 mod segment;
 
 use seriatim_engine::ids::{Epoch, ShardId};
+use seriatim_engine::time::LogTime;
 
 pub use findings::{Damage, LostEntries};
 use findings::{Findings, unreadable};
@@ -118,6 +119,8 @@ struct Check {
     epoch: Option<Epoch>,
     /// The file before and the length that its last segment had, if it is known.
     before: Option<(String, u64)>,
+    /// The greatest time that was seen.
+    log_time: LogTime,
 }
 
 impl Check {
@@ -129,6 +132,7 @@ impl Check {
             heads: Heads::default(),
             epoch: Some(Epoch(0)),
             before: None,
+            log_time: LogTime::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use seriatim_engine::ids::SeqNo;
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use super::Check;
 use crate::log_store::extent::{Extent, MARKS_PER_BLOCK, Mark, STRIDE_BYTES};
@@ -12,6 +12,7 @@ use crate::log_store::history::state_entry;
 use crate::log_store::merge::{NonceReader, Records};
 use crate::log_store::peek::{Peek, peek, record_length};
 use crate::log_store::record::{ANOTHER_RECORD, Flaw, decode_channel};
+use crate::log_store::replay::CLOCK_GOES_BACK;
 use crate::log_store::run::Run;
 use crate::log_store::run_name::RunName;
 use crate::log_store::run_writer::StoredNonce;
@@ -24,7 +25,7 @@ struct Seen {
     newest_at: WallTime,
     /// The records that are not messages, one after the other.
     state: Vec<u8>,
-    /// 32 bytes for each message: a run is as large as some segments, not as the log.
+    /// 48 bytes for each message: a run is as large as some segments, not as the log.
     nonces: Vec<StoredNonce>,
     /// Not all records could be read, so the indexes can't be compared.
     is_partial: bool,
@@ -45,6 +46,10 @@ impl Check {
         if self.epoch.is_some_and(|epoch| footer.epoch < epoch) {
             self.findings.fatal(&file, run.footer.channels_start(), "the epoch goes back");
         }
+        if footer.log_time < self.log_time {
+            self.findings.fatal(&file, run.footer.channels_start(), CLOCK_GOES_BACK);
+        }
+        self.log_time = footer.log_time.max(self.log_time);
         self.epoch = Some(footer.epoch);
         self.report.epoch = self.report.epoch.max(footer.epoch);
         let mut seen = Seen::default();
@@ -62,7 +67,7 @@ impl Check {
             self.findings.add_error(&file, &error, true);
         }
         self.report.entries += seen.entries;
-        self.before = Some((file, footer.segment_length));
+        self.before = Some((file, u64::from(footer.segment_length)));
     }
 
     async fn extents(&mut self, run: &Arc<Run>, extents: &[(Box<[u8]>, Extent)], seen: &mut Seen) {
@@ -180,7 +185,9 @@ impl Seen {
             self.state.extend_from_slice(record.bytes);
         }
         if let Some(key) = record.nonce()? {
-            self.nonces.push(StoredNonce { key, seq: record.seq, at: record.at });
+            // Records don't say when they were written.
+            let logged = LogTime::default();
+            self.nonces.push(StoredNonce { key, seq: record.seq, at: record.at, logged });
         }
         Ok(())
     }
@@ -229,8 +236,12 @@ async fn compare_nonces(run: &Run, seen: &mut Seen) -> Result<(), StoreError> {
     let mut of_records = seen.nonces.iter().peekable();
     let (mut nonces, mut count) = (NonceReader::of(run), 0);
     let start = run.footer.nonces_start();
-    while let Some(nonce) = nonces.next().await? {
+    while let Some(found) = nonces.next().await? {
         count += 1;
+        if found.logged > run.footer.log_time {
+            return Err(run.corrupt(start, "a nonce is younger than the run"));
+        }
+        let nonce = StoredNonce { logged: LogTime::default(), ..found };
         while of_records.next_if(|record| **record < nonce).is_some() {}
         if !seen.is_partial && of_records.next_if(|record| **record == nonce).is_none() {
             return Err(run.corrupt(start, "a nonce is that of no record"));

@@ -8,6 +8,7 @@ use crate::DiskFile;
 use crate::log_store::group::{GROUP_HEADER_BYTES, Group, Groups, Place, decode, find_after};
 use crate::log_store::peek::peek;
 use crate::log_store::record::Flaw;
+use crate::log_store::replay::CLOCK_GOES_BACK;
 use crate::log_store::segment::{
     HeaderFlaw, SEGMENT_BYTES_MAX, SEGMENT_HEADER_BYTES, decode_header, file_name,
 };
@@ -90,6 +91,10 @@ impl Check {
 
     fn group(&mut self, group: &Group<'_>) -> Result<(), (u32, Flaw)> {
         let at = group.offset;
+        if group.at < self.log_time {
+            return Err((at, CLOCK_GOES_BACK));
+        }
+        self.log_time = group.at;
         if let Some(claimed) = group.claim()? {
             let expected = self.epoch.map(|epoch| Epoch(epoch.0.saturating_add(1)));
             self.epoch = Some(claimed);

@@ -6,10 +6,10 @@
 
 use std::env;
 use std::ops::Range;
+use std::time::Duration;
 
 use seriatim_engine::entry::ChannelEntry;
 use seriatim_engine::ids::{Epoch, SeqNo};
-use seriatim_engine::time::WallTime;
 
 use super::memory_disk::MemoryDisk;
 use super::sample::{
@@ -85,7 +85,7 @@ fn judge(file: &str, bytes: Range<u64>, damaged: &MemoryDisk, batches: &[Vec<Cha
                 .rev()
                 .find(|kept| batches[..*kept].concat().len() as u64 == opened.entries);
             let log = batches[..kept.unwrap_or_else(|| panic!("{context}: {opened:?}"))].concat();
-            let recovered = run(store.recover(SHARD, WallTime(0)));
+            let recovered = run(store.recover(SHARD, Duration::MAX));
             assert_eq!(recovered.is_err(), is_fatal, "{context}: {report:?}");
             let lost = unreadable(&store, &log);
             let known: u64 = report.damages.iter().map(|damage| damage.lost_entries).sum();
@@ -220,22 +220,22 @@ fn rewrite(disk: &MemoryDisk, kind: SectionKind, change: impl FnOnce(&mut Vec<u8
 #[test]
 fn index_that_differs_from_the_records_is_found() {
     let expected = [
-        (SectionKind::State, "the state is not that of the records"),
-        (SectionKind::Nonces, "a nonce is that of no record"),
-        (SectionKind::Channels, "a channel's latest time is not that of its records"),
+        // The second of two joins is the first one once more.
+        (SectionKind::State, 0, "the state is not that of the records"),
+        // The highest byte of the last one's wall time, and of its time of the log.
+        (SectionKind::Nonces, 5, "a nonce is that of no record"),
+        (SectionKind::Nonces, 1, "a nonce is younger than the run"),
+        (SectionKind::Channels, 12, "a channel's latest time is not that of its records"),
     ];
-    for (kind, what) in expected {
+    for (kind, from_end, what) in expected {
         let (disk, _) = sound_log();
         rewrite(&disk, kind, |payload| match kind {
-            // The second of two joins is the first one once more.
             SectionKind::State => {
                 let half = payload.len() / 2;
                 payload.copy_within(..half, half);
             }
-            // The last byte but eight of the last one's time.
-            SectionKind::Nonces => *payload.last_mut().unwrap() ^= 1,
-            SectionKind::Channels => {
-                let at = payload.len() - 12;
+            SectionKind::Nonces | SectionKind::Channels => {
+                let at = payload.len() - from_end;
                 payload[at] ^= 1;
             }
             SectionKind::Marks => {}

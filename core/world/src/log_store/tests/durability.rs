@@ -1,13 +1,15 @@
 //! What was reported stays, over reopening, rolling and power losses.
 
+use std::time::Duration;
+
 use seriatim_engine::ids::{Epoch, Nonce, SeqNo, UserId};
 use seriatim_engine::nonces::NonceKey;
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{
-    SHARD, append, by_channel, channel, entries, joined, left, message, open, open_rolling, run,
-    three_batches, tidy, try_open,
+    SHARD, append, append_at, by_channel, channel, entries, joined, left, message, open,
+    open_rolling, run, three_batches, tidy, try_open,
 };
 use crate::log_store::RecoveryReport;
 use crate::{Store as _, StoreError};
@@ -111,7 +113,8 @@ fn recovered_state_is_the_same_from_segments_and_from_runs() {
         left("d", 6, "bob"),
     ];
     for (seq, change) in (1..).zip(changes) {
-        append(&store, epoch, &[message("c", seq, "hello"), change]).unwrap();
+        let at = LogTime(u32::try_from(seq).unwrap() * 10);
+        append_at(&store, epoch, at, &[message("c", seq, "hello"), change]).unwrap();
     }
     let merged = disk.copy();
     let (merged_store, _) = try_open(&merged, 200).unwrap();
@@ -119,8 +122,9 @@ fn recovered_state_is_the_same_from_segments_and_from_runs() {
     assert!(merged.names().iter().any(|name| name.contains(".run.")), "{:?}", merged.names());
 
     for store in [&store, &try_open(&disk, 200).unwrap().0, &merged_store, &open(&merged).0] {
-        let recovered = run(store.recover(SHARD, WallTime(1004))).unwrap();
+        let recovered = run(store.recover(SHARD, Duration::from_secs(20))).unwrap();
 
+        assert_eq!(recovered.log_time, LogTime(60));
         assert_eq!(recovered.nonces.count(), 3);
         for seq in 4..=6 {
             let (ada, nonce) =

@@ -1,8 +1,10 @@
 //! After a failed or abandoned commit nothing is appended until the store is opened again.
 
+use std::time::Duration;
+
 use seriatim_engine::entry::Batch;
 use seriatim_engine::ids::{Epoch, SeqNo};
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::LogTime;
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{
@@ -16,7 +18,7 @@ fn assert_poisoned(store: &LogStore, epoch: Epoch) {
     let appended = append(store, epoch, &[message("d", 3, "more")]);
     assert!(matches!(appended, Err(StoreError::Poisoned)), "{appended:?}");
     assert!(matches!(run(store.claim(SHARD)), Err(StoreError::Poisoned)));
-    assert!(matches!(run(store.recover(SHARD, WallTime(0))), Err(StoreError::Poisoned)));
+    assert!(matches!(run(store.recover(SHARD, Duration::MAX)), Err(StoreError::Poisoned)));
 }
 
 #[test]
@@ -72,7 +74,12 @@ fn dropped_append_poisons_the_store_at_whatever_step_it_was() {
         )
         .unwrap();
         disk.halt_after(steps);
-        let batch = Batch { shard: SHARD, epoch, entries: vec![message("d", 2, "in doubt")] };
+        let batch = Batch {
+            shard: SHARD,
+            epoch,
+            at: LogTime(0),
+            entries: vec![message("d", 2, "in doubt")],
+        };
 
         let dropped = poll_once(store.append(batch));
 
@@ -89,7 +96,8 @@ fn history_does_not_wait_for_an_append_in_progress() {
     three_batches(&disk);
     let (store, _) = open(&disk);
     let epoch = run(store.claim(SHARD)).unwrap();
-    let batch = Batch { shard: SHARD, epoch, entries: vec![message("d", 3, "slow")] };
+    let batch =
+        Batch { shard: SHARD, epoch, at: LogTime(0), entries: vec![message("d", 3, "slow")] };
 
     disk.halt_after(1);
     let mut slow = store.append(batch);

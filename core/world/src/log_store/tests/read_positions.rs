@@ -1,10 +1,10 @@
 //! How far users have read survives what the disk does.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use seriatim_engine::entry::ReadCursor;
 use seriatim_engine::ids::{Epoch, SeqNo, UserId};
-use seriatim_engine::time::WallTime;
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{SHARD, channel, open, poll_once, run};
@@ -29,7 +29,7 @@ fn claimed(disk: &MemoryDisk) -> (LogStore, Epoch) {
 }
 
 fn positions(store: &LogStore) -> BTreeMap<String, u64> {
-    let recovered = run(store.recover(SHARD, WallTime(0))).unwrap();
+    let recovered = run(store.recover(SHARD, Duration::MAX)).unwrap();
     let position =
         |read: ReadCursor| (format!("{} {}", read.channel.channel, read.user), read.seq.0);
     recovered.reads.into_iter().map(position).collect()

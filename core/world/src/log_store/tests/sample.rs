@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry};
 use seriatim_engine::ids::WorkspaceId;
 use seriatim_engine::ids::{ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId};
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use super::memory_disk::MemoryDisk;
 use crate::log_store::{LogStore, LogStoreOptions, RecoveryReport};
@@ -113,7 +113,17 @@ pub(super) fn append(
     epoch: Epoch,
     entries: &[ChannelEntry],
 ) -> Result<(), StoreError> {
-    run(store.append(Batch { shard: SHARD, epoch, entries: entries.to_vec() }))
+    append_at(store, epoch, LogTime(0), entries)
+}
+
+/// At this time of the log.
+pub(super) fn append_at(
+    store: &LogStore,
+    epoch: Epoch,
+    at: LogTime,
+    entries: &[ChannelEntry],
+) -> Result<(), StoreError> {
+    run(store.append(Batch { shard: SHARD, epoch, at, entries: entries.to_vec() }))
 }
 
 /// Channel by channel, each in the order of the log: as an audit gives it.
