@@ -17,6 +17,8 @@ pub(super) enum Operation {
     Write,
     Sync,
     SetLength,
+    Rename,
+    Remove,
     SyncDirectory,
 }
 
@@ -29,7 +31,8 @@ struct State {
     /// Names that the running system sees, and those that a power loss leaves.
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
-    failing: Option<Operation>,
+    /// What fails, after how many more of its kind that don't.
+    failing: Option<(Operation, usize)>,
     /// The next operations succeed, then every one hangs.
     left: Option<usize>,
     /// How often was read, and how many bytes.
@@ -80,8 +83,14 @@ const SECTOR_BYTES: usize = 64;
 impl MemoryDisk {
     /// The next `operation` fails. A failed sync drops what it should have written, as Linux does:
     /// it stays readable, and the next sync takes it for written.
+    /// A failed write leaves half of it.
     pub(super) fn fail(&self, operation: Operation) {
-        self.state().failing = Some(operation);
+        self.fail_after(operation, 0);
+    }
+
+    /// As [`MemoryDisk::fail`], after so many of these operations that succeed.
+    pub(super) fn fail_after(&self, operation: Operation, successes: usize) {
+        self.state().failing = Some((operation, successes));
     }
 
     /// After `operations` more that change something, every one hangs.
@@ -175,17 +184,17 @@ impl MemoryDisk {
     /// the last operation before the halt has begun, and may or may not have been carried out.
     async fn perform<T>(
         &self,
-        operation: Option<Operation>,
+        operation: Operation,
         change: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
         let (result, is_halted) = {
             let mut state = self.state();
-            let mutates = operation.is_none_or(|operation| operation != Operation::Read);
+            let mutates = operation != Operation::Read;
             let is_halted = state.left == Some(0);
             if mutates {
                 state.left = state.left.map(|left| left.saturating_sub(1));
             }
-            let syncs = matches!(operation, Some(Operation::Sync | Operation::SyncDirectory));
+            let syncs = matches!(operation, Operation::Sync | Operation::SyncDirectory);
             if is_halted && syncs { (None, true) } else { (Some(change(&mut state)), is_halted) }
         };
         match result {
@@ -197,9 +206,16 @@ impl MemoryDisk {
 
 impl State {
     fn check(&mut self, operation: Operation) -> io::Result<()> {
-        match self.failing.take_if(|failing| *failing == operation) {
-            Some(_) => Err(io::Error::other(format!("{operation:?} was told to fail"))),
-            None => Ok(()),
+        match &mut self.failing {
+            Some((failing, 0)) if *failing == operation => {
+                self.failing = None;
+                Err(io::Error::other(format!("{operation:?} was told to fail")))
+            }
+            Some((failing, successes)) if *failing == operation => {
+                *successes -= 1;
+                Ok(())
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -211,7 +227,7 @@ impl State {
 impl Disk for MemoryDisk {
     fn open<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<Box<dyn DiskFile>>> {
         Box::pin(async move {
-            let index = self.perform(Some(Operation::Read), |state| state.find(name)).await?;
+            let index = self.perform(Operation::Read, |state| state.find(name)).await?;
             Ok(Box::new(MemoryFile { disk: self.clone(), index }) as Box<dyn DiskFile>)
         })
     }
@@ -227,33 +243,35 @@ impl Disk for MemoryDisk {
                 state.names.insert(name.to_owned(), state.files.len() - 1);
                 Ok(state.files.len() - 1)
             };
-            let index = self.perform(Some(Operation::Create), create).await?;
+            let index = self.perform(Operation::Create, create).await?;
             Ok(Box::new(MemoryFile { disk: self.clone(), index }) as Box<dyn DiskFile>)
         })
     }
 
     fn list(&self) -> BoxFuture<'_, io::Result<Vec<String>>> {
         let list = |state: &mut State| Ok(state.names.keys().cloned().collect());
-        Box::pin(self.perform(Some(Operation::Read), list))
+        Box::pin(self.perform(Operation::Read, list))
     }
 
     fn rename<'a>(&'a self, from: &'a str, to: &'a str) -> BoxFuture<'a, io::Result<()>> {
         let rename = |state: &mut State| {
+            state.check(Operation::Rename)?;
             let index = state.find(from)?;
             state.names.remove(from);
             state.names.insert(to.to_owned(), index);
             Ok(())
         };
-        Box::pin(self.perform(None, rename))
+        Box::pin(self.perform(Operation::Rename, rename))
     }
 
     fn remove<'a>(&'a self, name: &'a str) -> BoxFuture<'a, io::Result<()>> {
         let remove = |state: &mut State| {
+            state.check(Operation::Remove)?;
             state.find(name)?;
             state.names.remove(name);
             Ok(())
         };
-        Box::pin(self.perform(None, remove))
+        Box::pin(self.perform(Operation::Remove, remove))
     }
 
     fn sync_directory(&self) -> BoxFuture<'_, io::Result<()>> {
@@ -262,7 +280,7 @@ impl Disk for MemoryDisk {
             state.durable_names = state.names.clone();
             Ok(())
         };
-        Box::pin(self.perform(Some(Operation::SyncDirectory), sync))
+        Box::pin(self.perform(Operation::SyncDirectory, sync))
     }
 }
 
@@ -274,20 +292,27 @@ struct MemoryFile {
 impl MemoryFile {
     async fn change(&self, operation: Operation, change: Change) -> io::Result<()> {
         let change = |state: &mut State| {
-            state.check(operation)?;
+            let failed = state.check(operation);
+            let change = match (&failed, change) {
+                (Ok(()), change) => change,
+                (Err(_), Change::Write(offset, bytes)) => {
+                    Change::Write(offset, bytes.slice(..bytes.len() / 2))
+                }
+                (Err(_), Change::Length(_)) => return failed,
+            };
             let file = &mut state.files[self.index];
             change.apply(&mut file.cached);
             file.pending.push(change);
-            Ok(())
+            failed
         };
-        self.disk.perform(Some(operation), change).await
+        self.disk.perform(operation, change).await
     }
 }
 
 impl DiskFile for MemoryFile {
     fn length(&self) -> BoxFuture<'_, io::Result<u64>> {
         let length = |state: &mut State| Ok(state.files[self.index].cached.len() as u64);
-        Box::pin(self.disk.perform(Some(Operation::Read), length))
+        Box::pin(self.disk.perform(Operation::Read, length))
     }
 
     fn read_at(&self, offset: u64, length: usize) -> BoxFuture<'_, io::Result<Bytes>> {
@@ -300,7 +325,7 @@ impl DiskFile for MemoryFile {
             state.reads = (state.reads.0 + 1, state.reads.1 + bytes.len());
             Ok(bytes)
         };
-        Box::pin(self.disk.perform(Some(Operation::Read), read))
+        Box::pin(self.disk.perform(Operation::Read, read))
     }
 
     fn write_at(&self, offset: u64, bytes: Bytes) -> BoxFuture<'_, io::Result<()>> {
@@ -322,6 +347,6 @@ impl DiskFile for MemoryFile {
             pending.iter().for_each(|change| change.apply(&mut file.durable));
             Ok(())
         };
-        Box::pin(self.disk.perform(Some(Operation::Sync), sync))
+        Box::pin(self.disk.perform(Operation::Sync, sync))
     }
 }

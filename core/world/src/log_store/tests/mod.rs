@@ -1,5 +1,6 @@
 //! Tests of the log store as a whole, on a disk that can fail.
 
+mod background_faults;
 mod crash;
 mod damaged_runs;
 mod durability;

@@ -1,0 +1,91 @@
+//! Whatever operation of the background work fails, nothing acknowledged is lost, nothing counts
+//! that is not whole, and the work is done another time.
+
+use seriatim_engine::entry::ChannelEntry;
+
+use super::memory_disk::{MemoryDisk, Operation};
+use super::sample::{SHARD, append, entries, message, open_rolling, run, tidy, try_open};
+use crate::log_store::LogStore;
+use crate::{Store as _, StoreError};
+
+/// What a flush or a merge can fail at. A full disk fails creations and writes.
+const OPERATIONS: [Operation; 6] = [
+    Operation::Read,
+    Operation::Create,
+    Operation::Write,
+    Operation::Sync,
+    Operation::Rename,
+    Operation::SyncDirectory,
+];
+
+/// A log of several full segments, each with its own entries.
+fn rolled(disk: &MemoryDisk) -> (LogStore, Vec<ChannelEntry>) {
+    let (store, epoch) = open_rolling(disk);
+    let log: Vec<_> = (1..=9).map(|seq| message("c", seq, &"x".repeat(90))).collect();
+    for entry in &log {
+        append(&store, epoch, std::slice::from_ref(entry)).unwrap();
+    }
+    (store, log)
+}
+
+/// The log is whole after a power loss, whatever of the unsynced changes was written, and what the
+/// directory holds beside it goes at the next opening.
+fn assert_survives(disk: &MemoryDisk, log: &[ChannelEntry], at: &str) {
+    for keeps in [&[false][..], &[true], &[true, false], &[false, true, true]] {
+        let mut decisions = keeps.iter().copied().cycle();
+        let left = disk.lose_power(|| decisions.next().unwrap_or_default());
+        let (again, report) = try_open(&left, 200).unwrap_or_else(|error| panic!("{at}: {error}"));
+        assert_eq!(entries(&again), log, "{at}");
+        let files = report.runs + report.segments;
+        assert_eq!(left.names().len() as u64, files, "{at}: {:?}", left.names());
+        tidy(&again);
+        let (finished, _) = try_open(&left.lose_power(|| false), 200).unwrap();
+        assert_eq!(entries(&finished), log, "{at}");
+    }
+}
+
+#[test]
+fn failure_of_any_operation_of_a_flush_or_a_merge_loses_nothing_and_is_made_up_for() {
+    for operation in OPERATIONS {
+        for nth in 0.. {
+            let disk = MemoryDisk::default();
+            let (store, mut log) = rolled(&disk);
+            disk.fail_after(operation, nth);
+            let Err(error) = run(store.tidy()) else {
+                assert!(nth > 1, "{operation:?} happens more than {nth} times");
+                break;
+            };
+            let at = format!("{operation:?} number {nth}");
+            assert!(matches!(error, StoreError::Failed { .. }), "{at}: {error}");
+            assert_eq!(entries(&store), log, "{at}: what was acknowledged is served");
+            assert_survives(&disk, &log, &at);
+            let claimed = run(store.claim(SHARD));
+            if operation == Operation::SyncDirectory {
+                // Nobody knows what the directory holds after a power loss.
+                assert!(matches!(claimed, Err(StoreError::Poisoned)), "{at}: {claimed:?}");
+                continue;
+            }
+            // Commits go on, and the work is done another time.
+            let entry = message("c", 10, "after the failure");
+            append(&store, claimed.unwrap(), std::slice::from_ref(&entry)).unwrap();
+            log.push(entry);
+            assert_survives(&disk, &log, &at);
+            tidy(&store);
+            assert_eq!(entries(&store), log, "{at}");
+            assert!(!disk.names().iter().any(|name| name.ends_with(".tmp")), "{at}");
+            assert_survives(&disk, &log, &at);
+        }
+    }
+}
+
+#[test]
+fn needless_file_that_can_not_be_removed_counts_for_nothing() {
+    for nth in 0..4 {
+        let disk = MemoryDisk::default();
+        let (store, log) = rolled(&disk);
+        disk.fail_after(Operation::Remove, nth);
+        tidy(&store);
+        assert_eq!(entries(&store), log);
+        assert_survives(&disk, &log, &format!("removal number {nth}"));
+    }
+}
