@@ -278,3 +278,41 @@ pub(crate) async fn accept(
     inbox.send(OwnerArrival::LinkDown { link: id }).await.map_err(|_| LinkError::Stopping)?;
     Err(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn hits(metrics: &Metrics, limit: &str) -> bool {
+        let line = format!("seriatim_limit_hits_total{{limit=\"{limit}\"}} 1\n");
+        metrics.text(Duration::ZERO).contains(&line)
+    }
+
+    #[test]
+    fn a_link_on_which_too_much_waits_is_closed() {
+        let (outbox, metrics) = (Outbox::default(), Metrics::default());
+        let frame = Bytes::from(vec![0; LINK_FRAME_BYTES_MAX]);
+        for _ in 0..LINK_QUEUE_BYTES_MAX / LINK_FRAME_BYTES_MAX {
+            send(&outbox, frame.clone(), &metrics);
+        }
+        assert!(!hits(&metrics, "LINK_QUEUE_BYTES_MAX"));
+        send(&outbox, Bytes::from_static(b"x"), &metrics);
+        assert!(hits(&metrics, "LINK_QUEUE_BYTES_MAX"));
+        assert_eq!(outbox.push(frame), 0, "it takes no more");
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_refused_by_its_length_alone() {
+        let mut frames = Frames::default();
+        let bytes = u32::try_from(LINK_FRAME_BYTES_MAX).unwrap();
+        frames.buffer.extend(bytes.to_le_bytes());
+        assert!(matches!(frames.next::<ToOwner>(), Ok(None)), "the rest may come");
+        frames.buffer = (bytes + 1).to_le_bytes().into();
+        let error = frames.next::<ToOwner>().unwrap_err();
+        let metrics = Metrics::default();
+        error.count(&metrics);
+        assert!(hits(&metrics, "LINK_FRAME_BYTES_MAX"), "{error}");
+    }
+}

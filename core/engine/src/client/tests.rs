@@ -5,7 +5,8 @@ use crate::entry::{ChannelKind, Content};
 use crate::frame::GoodbyeCode;
 use crate::ids::WorkspaceId;
 use crate::limits::{
-    CLIENT_BACKOFF_MAX, CLIENT_BACKOFF_MIN, CLIENT_SILENCE_BACKGROUND_MAX, CLIENT_SILENCE_MAX,
+    CLIENT_BACKOFF_MAX, CLIENT_BACKOFF_MIN, CLIENT_CONNECT_TIMEOUT, CLIENT_OUTSTANDING_MAX,
+    CLIENT_SILENCE_BACKGROUND_MAX, CLIENT_SILENCE_MAX,
 };
 
 pub(super) fn at(ms: u64) -> MonoTime {
@@ -331,6 +332,34 @@ fn a_gateway_that_fails_twice_is_left_for_the_next() {
         client.feed(due, Input::Disconnected);
     }
     assert_eq!(gateways, [1, 1, 2, 0]);
+}
+
+#[test]
+fn a_client_keeps_so_many_sends_and_refuses_more() {
+    let mut client = new();
+    for number in 0..CLIENT_OUTSTANDING_MAX {
+        assert_eq!(client.feed(at(0), send(&format!("n{number}"))), []);
+    }
+    let effects = client.feed(at(0), send("late"));
+    assert!(matches!(
+        effects[..],
+        [Effect::Emit(ClientEvent::Rejected { code: RejectCode::Busy, .. })]
+    ));
+    client.feed(at(0), Input::Tick);
+    client.feed(at(0), Input::Connected);
+    let sent = client.feed(at(0), Input::Frame(welcome(10)));
+    assert_eq!(sent_nonces(&sent).len(), CLIENT_OUTSTANDING_MAX);
+}
+
+#[test]
+fn a_connection_that_takes_too_long_is_given_up() {
+    let mut client = new();
+    client.feed(at(0), Input::Tick);
+    client.feed(at(0), Input::Connected);
+    let soon = MonoTime(CLIENT_CONNECT_TIMEOUT - Duration::from_millis(1));
+    assert_eq!(client.feed(soon, Input::Tick), []);
+    let effects = client.feed(MonoTime(CLIENT_CONNECT_TIMEOUT), Input::Tick);
+    assert_eq!(effects.first(), Some(&Effect::Disconnect));
 }
 
 #[test]

@@ -219,6 +219,24 @@ fn history_is_for_members_and_a_lost_link_takes_its_reads_with_it() {
 }
 
 #[test]
+fn a_page_has_no_more_entries_than_the_limit_whatever_is_asked_for() {
+    let mut owner = with_ada();
+    for (asked, given) in [(0, 1), (10, 10), (u32::MAX, PAGE_ENTRIES_MAX)] {
+        let effects = owner.ask(ToOwner::Read {
+            ticket: Ticket(1),
+            channel: channel(),
+            reader: None,
+            after: SeqNo(0),
+            entries_max: asked,
+        });
+        let [Effect::Read { entries_max, .. }] = &effects[..] else {
+            panic!("no read: {effects:?}");
+        };
+        assert_eq!(*entries_max, given);
+    }
+}
+
+#[test]
 fn a_link_has_no_more_pages_read_for_it_than_a_gateway_asks_for() {
     let mut owner = with_ada();
     let read = || ToOwner::Read {
