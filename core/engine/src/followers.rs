@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::ids::{ConnectionId, SeqNo};
 use crate::session::SendQueue;
+use crate::time::MonoTime;
 
 /// What one session has of one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -173,57 +174,89 @@ impl Frames {
     }
 }
 
+/// Where and when a session began to follow a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// It is sent what comes after this entry.
+    pub after: SeqNo,
+    pub at: MonoTime,
+}
+
 /// All cursors of one channel, in the order of their connections' places.
 #[derive(Debug, Default)]
-pub struct Followers(Vec<Cursor>);
+pub struct Followers {
+    cursors: Vec<Cursor>,
+    /// Of each cursor. Apart from them, since publishing doesn't need it.
+    starts: Vec<Start>,
+}
 
 impl Followers {
     /// Adds the cursor, in place of the one that the connection has.
-    pub fn insert(&mut self, cursor: Cursor) {
+    pub fn insert(&mut self, cursor: Cursor, at: MonoTime) {
+        let start = Start { after: cursor.sent_upto, at };
         match self.find(cursor.connection) {
-            Ok(index) => *self.0.get_mut(index).expect("found") = cursor,
-            Err(index) => self.0.insert(index, cursor),
+            Ok(index) => {
+                *self.cursors.get_mut(index).expect("found") = cursor;
+                *self.starts.get_mut(index).expect("there is one for each cursor") = start;
+            }
+            Err(index) => {
+                self.cursors.insert(index, cursor);
+                self.starts.insert(index, start);
+            }
         }
     }
 
     pub fn remove(&mut self, connection: ConnectionId) -> Option<Cursor> {
         let index = self.find(connection).ok()?;
-        let cursor = self.0.remove(index);
-        if self.0.len() * 4 < self.0.capacity() {
-            self.0.shrink_to(self.0.len() * 2);
+        let cursor = self.cursors.remove(index);
+        self.starts.remove(index);
+        if self.cursors.len() * 4 < self.cursors.capacity() {
+            self.cursors.shrink_to(self.cursors.len() * 2);
+            self.starts.shrink_to(self.starts.len() * 2);
         }
         Some(cursor)
     }
 
     pub fn get(&self, connection: ConnectionId) -> Option<&Cursor> {
         let index = self.find(connection).ok()?;
-        self.0.get(index)
+        self.cursors.get(index)
     }
 
     pub fn get_mut(&mut self, connection: ConnectionId) -> Option<&mut Cursor> {
         let index = self.find(connection).ok()?;
-        self.0.get_mut(index)
+        self.cursors.get_mut(index)
+    }
+
+    /// The connection's cursor, and where it began.
+    pub fn with_start(&self, connection: ConnectionId) -> Option<(&Cursor, &Start)> {
+        let index = self.find(connection).ok()?;
+        self.cursors.get(index).zip(self.starts.get(index))
+    }
+
+    /// All cursors, and where they began.
+    pub fn with_starts(&self) -> impl Iterator<Item = (&Cursor, &Start)> {
+        self.cursors.iter().zip(&self.starts)
     }
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Cursor> {
-        self.0.iter_mut()
+        self.cursors.iter_mut()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Cursor> {
-        self.0.iter()
+        self.cursors.iter()
     }
 
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.cursors.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.cursors.is_empty()
     }
 
     fn find(&self, connection: ConnectionId) -> Result<usize, usize> {
         let key = |one: ConnectionId| (one.slot(), one);
-        self.0.binary_search_by_key(&key(connection), |cursor| key(cursor.connection))
+        self.cursors.binary_search_by_key(&key(connection), |cursor| key(cursor.connection))
     }
 }
 
@@ -304,7 +337,7 @@ mod tests {
         let (old, new) = (ConnectionId::new(3, 0), ConnectionId::new(3, 1));
         let mut followers = Followers::default();
         for connection in [ConnectionId::new(9, 0), new, ConnectionId::new(1, 7)] {
-            followers.insert(Cursor::new(connection, SeqNo(1), false));
+            followers.insert(Cursor::new(connection, SeqNo(1), false), MonoTime::default());
         }
         assert_eq!(followers.remove(old), None);
         assert_eq!(followers.get_mut(new).map(|cursor| cursor.connection), Some(new));

@@ -81,6 +81,11 @@ pub const TOKEN_BYTES_MAX: usize = 4 * 1024;
 /// that names none is tried with each. More: the file is refused.
 pub const TOKEN_KEYS_MAX: usize = 8;
 
+/// Rows of each table from which traces are told, of one gateway and of one shard: an hour of 18 entries
+/// a second, some 5 MB when full. More: the oldest are forgotten, and an older entry is told without
+/// its times.
+pub const TRACE_ROWS_MAX: usize = 65_536;
+
 /// Rows of one answer to an operator: a few screens, and a fraction of a millisecond of a machine's
 /// time. A request for more gets this many, and where to go on.
 pub const ADMIN_ROWS_MAX: usize = 200;

@@ -78,6 +78,26 @@ impl LogClock {
     }
 }
 
+/// Both clocks at one moment: tells people when something happened.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    pub mono: MonoTime,
+    pub wall: WallTime,
+}
+
+impl Clocks {
+    /// What the wall clock would have shown at `at`, had it not been set since.
+    pub fn wall_at(self, at: MonoTime) -> WallTime {
+        let ago_ms = u64::try_from((self.mono - at).as_millis()).unwrap_or(u64::MAX);
+        WallTime(self.wall.0.saturating_sub(ago_ms))
+    }
+
+    /// A duration in whole microseconds.
+    pub fn micros(time: Duration) -> u64 {
+        u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

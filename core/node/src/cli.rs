@@ -26,6 +26,7 @@ use crate::key_command::KeyCommand;
 use crate::log::LogFlags;
 use crate::operator_flags::OperatorFlags;
 use crate::renewal::{self, Renewal};
+use crate::trace_command::TraceCommand;
 use crate::{exposure, secret};
 
 /// seriatim: messages, one after another, in order.
@@ -48,6 +49,9 @@ enum Command {
     Token(Token),
     /// List, add and remove the keys that sign tokens.
     Key(KeyCommand),
+    /// Tell what became of one entry: when it was received, numbered, durable and announced, and
+    /// which sessions were sent it, when and how.
+    Trace(TraceCommand),
     /// Look into a running server, and steer it.
     Admin(AdminCommand),
     /// Verify the log of a stopped server: every checksum, every index, and that positions are
@@ -123,6 +127,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Node(node) => node.run(),
         Command::Token(token) => token.run(),
         Command::Key(key) => key.run(),
+        Command::Trace(trace) => trace.run(),
         Command::Admin(admin) => admin.run(),
         Command::Check(check) => check.run(),
     }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use seriatim_engine::admin::{AdminKey, Denied};
+use seriatim_engine::entry::Entry;
 use seriatim_engine::gateway::Gateway;
-use seriatim_engine::ids::ShardId;
+use seriatim_engine::ids::{ChannelKey, SeqNo, ShardId};
 use seriatim_engine::levels::Limit;
 use seriatim_engine::limits::{ADMIN_ANSWER_TIMEOUT, ADMIN_REQUESTS_MAX};
 use seriatim_engine::owner::Owner;
@@ -34,6 +35,12 @@ pub(crate) struct Desk {
     admin_key: Option<watch::Receiver<AdminKey>>,
     token_keys: Option<watch::Receiver<TokenKeys>>,
     requests: Arc<Semaphore>,
+}
+
+/// The roles that this node has.
+pub(crate) struct Has {
+    pub(crate) gateway: bool,
+    pub(crate) owners: bool,
 }
 
 /// Why a request was not answered.
@@ -128,19 +135,40 @@ impl Desk {
     /// [`DeskError`]
     pub(crate) async fn owners<T: Send + 'static>(
         &self,
-        of: impl Fn(&Owner) -> T + Clone + Send + 'static,
+        of: impl Fn(&Owner, MonoTime) -> T + Clone + Send + 'static,
     ) -> Result<Vec<(ShardId, T)>, DeskError> {
         if self.owners.is_empty() {
             return Err(DeskError::Absent("shards"));
         }
         let mut answers = Vec::new();
         for (shard, inbox) in &self.owners {
-            let of = of.clone();
-            let (look, answer) = Look::new(move |owner, _| of(owner));
+            let (look, answer) = Look::new(of.clone());
             let arrival = messages::Arrival::Look(look);
             answers.push((*shard, self.ask("a shard's owner", inbox, arrival, answer).await?));
         }
         Ok(answers)
+    }
+
+    /// What the log of the shard holds at a position, if anything.
+    ///
+    /// # Errors
+    /// [`DeskError`]
+    pub(crate) async fn entry(
+        &self,
+        shard: ShardId,
+        channel: ChannelKey,
+        seq: SeqNo,
+    ) -> Result<Option<Entry>, DeskError> {
+        let owner = self.owners.iter().find(|(owned, _)| *owned == shard);
+        let (_, inbox) = owner.ok_or(DeskError::Absent("such shard"))?;
+        let (answer, answered) = oneshot::channel();
+        let arrival = messages::Arrival::Entry { channel, seq, answer };
+        self.ask("a shard's owner", inbox, arrival, answered).await
+    }
+
+    /// Whether this node has a gateway, or owners.
+    pub(crate) fn has(&self) -> Has {
+        Has { gateway: self.gateway.is_some(), owners: !self.owners.is_empty() }
     }
 
     async fn ask<A, T>(

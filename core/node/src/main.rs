@@ -13,6 +13,7 @@ mod operator_flags;
 mod renewal;
 mod secret;
 mod table;
+mod trace_command;
 
 use std::process::ExitCode;
 

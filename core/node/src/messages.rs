@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use seriatim_engine::entry::{Batch, ChannelEntry, Entry, ReadCursor};
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
@@ -27,10 +27,24 @@ use crate::outbox::Outbox;
 /// What reaches an owner from its links.
 #[derive(Debug)]
 pub(crate) enum Arrival {
-    LinkUp { link: LinkId, outbox: Outbox },
-    Frame { link: LinkId, frame: ToOwner },
-    LinkDown { link: LinkId },
+    LinkUp {
+        link: LinkId,
+        outbox: Outbox,
+    },
+    Frame {
+        link: LinkId,
+        frame: ToOwner,
+    },
+    LinkDown {
+        link: LinkId,
+    },
     Look(Look<Owner>),
+    /// What the log holds at a position; none: nothing, or it can't be read.
+    Entry {
+        channel: ChannelKey,
+        seq: SeqNo,
+        answer: oneshot::Sender<Option<Entry>>,
+    },
 }
 
 /// Waits before a failed store is opened again.
@@ -234,6 +248,7 @@ impl Shell<'_> {
                 self.handle(Input::Frame { link, frame }, effects);
             }
             Arrival::Frame { .. } => {}
+            Arrival::Entry { channel, seq, answer } => self.read_entry(channel, seq, answer),
             Arrival::Look(look) => look.take(&self.owner, self.world.clock.mono_now()),
             Arrival::LinkDown { link } => {
                 if self.links.remove(&link).is_some() {
@@ -273,6 +288,22 @@ impl Shell<'_> {
             drop(done.send(noted).await);
         };
         self.tasks.add(self.world.spawn.spawn("owner-note-reads", Box::pin(note)));
+    }
+
+    fn read_entry(
+        &mut self,
+        channel: ChannelKey,
+        seq: SeqNo,
+        answer: oneshot::Sender<Option<Entry>>,
+    ) {
+        let store = self.store.clone();
+        let read = async move {
+            let page = store.history(&channel, seq.before(), 1, PAGE_BYTES_MAX).await;
+            let entry = page.ok().and_then(|page| page.into_iter().next());
+            // Whoever asked may have given up.
+            drop(answer.send(entry.filter(|entry| entry.seq == seq)));
+        };
+        self.tasks.add(self.world.spawn.spawn("owner-read-entry", Box::pin(read)));
     }
 
     fn read(&mut self, read: ReadId, channel: ChannelKey, after: SeqNo, entries_max: usize) {

@@ -214,3 +214,65 @@ async fn a_drained_server_has_no_clients_and_takes_none_until_it_serves_again() 
     assert_eq!(code, Some(70));
     assert!(error.contains("spread_ms is at most 600000"), "{error}");
 }
+
+#[tokio::test]
+async fn a_trace_tells_what_became_of_a_message() {
+    let directory = tempfile::tempdir().unwrap();
+    let (world, data) = (world(directory.path()), directory.path().join("data"));
+    let mut server = Server::serve(&data);
+    let channel = ChannelId::new("general").unwrap();
+    let mut ada = User::start(&world, "ada", &server.address, &data);
+    let bob = User::start(&world, "bob", &server.address, &data);
+    ada.join(&world, &channel).await;
+    bob.join(&world, &channel).await;
+    bob.reach(&world, &channel, SeqNo(2)).await;
+    ada.send(&channel);
+    ada.settle(&world).await;
+    bob.reach(&world, &channel, SeqNo(3)).await;
+    let trace = |address: &str, more: &[&str]| {
+        let at = ["--address", address, "--data", data.to_str().unwrap()];
+        Server::print(&[&["trace", "general", "3"], more, &at].concat())
+    };
+    let json = |address: &str| -> serde_json::Value {
+        serde_json::from_str(&trace(address, &["--json"])).unwrap()
+    };
+
+    let told = json(&server.address);
+
+    assert_eq!((&told["entry"]["by"], &told["owner"]["head"]), (&"ada".into(), &3.into()));
+    let at = |value: &serde_json::Value| value.as_u64().unwrap_or_else(|| panic!("{told}"));
+    let [asked, numbered, arrived] = [
+        &told["gateway"]["requests"][0]["asked_at_ms"],
+        &told["owner"]["times"]["numbered_at_ms"],
+        &told["gateway"]["arrived_at_ms"],
+    ]
+    .map(at);
+    // Each is rounded to a millisecond by itself.
+    assert!(asked <= numbered + 1 && numbered <= arrived + 1, "{told}");
+    assert!(at(&told["owner"]["times"]["durable_after_us"]) > 0, "{told}");
+    assert!(at(&told["gateway"]["written_after_us"]) < 60_000_000, "{told}");
+    let sessions = told["gateway"]["sessions"]["rows"].as_array().unwrap();
+    let hows =
+        sessions.iter().map(|row| (row["user"].as_str().unwrap(), row["how"].as_str().unwrap()));
+    let mut hows: Vec<_> = hows.collect();
+    hows.sort_unstable();
+    assert_eq!(hows, [("ada", "live"), ("bob", "live")]);
+    let text = trace(&server.address, &[]);
+    for part in
+        ["nonce ada-1 of ada", "received and numbered; durable", "asked for by session", "bob"]
+    {
+        assert!(text.contains(part), "{part:?} is not in\n{text}");
+    }
+
+    // After a restart the log is all that is known.
+    server.kill();
+    server.start_again();
+    let at = ["--address", &server.address, "--data", data.to_str().unwrap()];
+    while Server::fail(&[&["admin", "shards"], &at[..]].concat()).0 != Some(0) {}
+    let told = json(&server.address);
+    assert_eq!(
+        (&told["entry"]["by"], &told["owner"]["times"]),
+        (&"ada".into(), &serde_json::Value::Null)
+    );
+    assert!(trace(&server.address, &[]).contains("its times are forgotten"));
+}

@@ -5,7 +5,7 @@ use crate::levels::{Hits, Level};
 use crate::limits::{
     BODY_BYTES_MAX, CATCH_UP_READS_MAX, RATE_BUCKETS_MAX, RUN_BYTES_MAX, SESSION_PAGES_MAX,
     SESSION_QUEUE_BYTES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX, SHARD_PAGES_MAX,
-    SHARD_REQUEST_BYTES_MAX, SHARD_REQUESTS_MAX,
+    SHARD_REQUEST_BYTES_MAX, SHARD_REQUESTS_MAX, TRACE_ROWS_MAX,
 };
 
 /// A session takes one more run of entries while its queue is not above its limit; the run is as
@@ -53,6 +53,8 @@ pub struct GatewayCounts {
     pub catch_up_reads: Level,
     /// Users and workspaces whose rate is kept.
     pub rate_buckets: Level,
+    /// Rows of the fullest table from which traces are told.
+    pub trace_rows: Level,
     pub hits: Hits,
 }
 
@@ -85,11 +87,12 @@ impl GatewayCounts {
             session_queue_bytes: Level::new("session_queue_bytes", SESSION_QUEUE_LEVEL_MAX),
             catch_up_reads: Level::new("catch_up_reads", CATCH_UP_READS_MAX),
             rate_buckets: Level::new("rate_buckets", 2 * RATE_BUCKETS_MAX),
+            trace_rows: Level::new("trace_rows", TRACE_ROWS_MAX),
             hits: Hits::default(),
         }
     }
 
-    pub fn levels(&self) -> [Level; 10] {
+    pub fn levels(&self) -> [Level; 11] {
         [
             self.sessions,
             self.session_requests,
@@ -101,6 +104,7 @@ impl GatewayCounts {
             self.session_queue_bytes,
             self.catch_up_reads,
             self.rate_buckets,
+            self.trace_rows,
         ]
     }
 }

@@ -39,6 +39,9 @@ impl Gateway {
             delivered += broadcast.send(&frames, effects);
         }
         self.counts.delivered_live += delivered;
+        if let Some(first) = entries.first() {
+            self.trace.arrived(key, (first.seq, last.seq), self.now);
+        }
         if delivered > 0 {
             self.announced.add(entries);
         }
@@ -57,6 +60,11 @@ impl Gateway {
     ) {
         let waiting = self.stop_reading((key.clone(), after), effects);
         let Some(channel) = self.channels.get_mut(&key) else { return };
+        let sent_upto = |channel: &super::Channel, connection: &ConnectionId| {
+            channel.followers.get(*connection).map(|cursor| cursor.sent_upto)
+        };
+        let before: Vec<Option<SeqNo>> =
+            waiting.iter().map(|connection| sent_upto(channel, connection)).collect();
         for frames in encode_runs(&key, entries) {
             let mut broadcast = Broadcast::to_at_most(waiting.len());
             for connection in &waiting {
@@ -68,6 +76,13 @@ impl Gateway {
             }
             self.counts.session_queue_bytes.set(broadcast.queue_bytes);
             self.counts.delivered_from_log += broadcast.send(&frames, effects);
+        }
+        for (connection, before) in waiting.iter().zip(before) {
+            if let (Some(before), Some(upto)) = (before, sent_upto(channel, connection))
+                && before < upto
+            {
+                self.trace.caught_up(&key, *connection, (before, upto), self.now);
+            }
         }
         // An empty page makes no progress; asking again at once would go round in circles.
         if entries.is_empty() {

@@ -88,6 +88,12 @@ impl Gateway {
                 if let Some(request) = self.take_request(ticket, effects) {
                     let Request { connection, reply_to, channel, asked_at, .. } = request;
                     self.counts.accept.record_time(self.now - asked_at);
+                    let user = self.sessions.get(&connection).and_then(Session::user);
+                    if let Some(user) = user {
+                        let workspace = user.workspace.clone();
+                        let key = ChannelKey { workspace, channel: channel.clone() };
+                        self.trace.answered(key, seq, connection, (asked_at, self.now));
+                    }
                     let frame =
                         ServerFrame::Accepted { reply_to, channel, seq, at_ms: at, duplicate };
                     self.send(connection, &frame, effects);
@@ -242,10 +248,15 @@ impl Gateway {
         until: SeqNo,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(Session { phase: Phase::Live { channels, .. }, .. }) =
+        let mut who = None;
+        if let Some(Session { phase: Phase::Live { user, channels }, .. }) =
             self.sessions.get_mut(&connection)
         {
             channels.retain(|channel| channel != key);
+            who = Some(user.user.clone());
+        }
+        if let Some(user) = who {
+            self.trace_end(connection, user, key);
         }
         let left = ServerFrame::Left { channel: key.channel.clone(), until };
         self.send(connection, &left, effects);
@@ -288,7 +299,7 @@ impl Gateway {
         let Some((name, _)) = self.channels.get_key_value(key) else { return };
         channels.push(name.clone());
         if let Some(channel) = self.channels.get_mut(key) {
-            channel.followers.insert(Cursor::new(connection, after, owes_caught_up));
+            channel.followers.insert(Cursor::new(connection, after, owes_caught_up), self.now);
         }
     }
 

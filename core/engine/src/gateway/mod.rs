@@ -28,6 +28,7 @@ mod report;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod typing;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +56,7 @@ pub use counts::{GatewayCounts, Tally};
 pub use note::{Note, Why};
 pub use rate::{Rate, RateLimits};
 pub use report::{FollowingRow, SessionReport, SessionRow, Whose};
+pub use trace::{DeliveryTrace, GatewayTrace, How, RequestTrace};
 
 /// What happens to a gateway.
 #[derive(Debug)]
@@ -167,6 +169,7 @@ pub struct Gateway {
     rates: Rates,
     admission: Admission,
     presence: presence::Presence,
+    trace: trace::Trace,
     /// Nobody is taken in; over how long those who come are spread.
     draining: Option<Duration>,
 }
@@ -225,6 +228,7 @@ impl Gateway {
             deadlines: BTreeSet::new(),
             now: MonoTime::default(),
             presence: presence::Presence::default(),
+            trace: trace::Trace::default(),
             draining: None,
         }
     }
@@ -248,7 +252,10 @@ impl Gateway {
             Input::LinkUp { shard } => self.link_up(now, shard, effects),
             Input::LinkDown { shard } => self.link_down(shard, effects),
             Input::Link { shard, frame } => self.link_frame(shard, frame, effects),
-            Input::Flushed => self.announced.flushed(wall, &mut self.counts.deliver),
+            Input::Flushed => {
+                self.announced.flushed(wall, &mut self.counts.deliver);
+                self.trace.written(now);
+            }
             Input::TokenKeys(keys) => self.config.token_keys = keys,
             Input::Tick => self.tick(now, wall, effects),
             Input::Drain { spread } => self.drain(spread, effects),
@@ -258,6 +265,7 @@ impl Gateway {
         self.counts.channels = self.channels.len();
         self.counts.tickets.set(self.pending.len());
         self.counts.rate_buckets.set(self.rates.count());
+        self.counts.trace_rows.set(self.trace.rows());
     }
 
     /// When to feed [`Input::Tick`], if nothing else happens before.

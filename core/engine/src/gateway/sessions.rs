@@ -357,6 +357,7 @@ impl Gateway {
         };
         let shard = self.shard_of(&user.workspace);
         for key in channels {
+            self.trace_end(connection, user.user.clone(), &key);
             self.unfollow(shard, connection, key, effects);
         }
         let Some(connections) = self.users.get_mut(&user) else { return };

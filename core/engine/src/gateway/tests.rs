@@ -9,6 +9,7 @@ mod notes;
 mod presence;
 mod reads;
 mod report;
+mod trace;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use crate::histogram::Durations;
 use crate::levels::{Hits, Level};
-use crate::limits::{IN_FLIGHT_MAX, LINK_READS_MAX};
+use crate::limits::{IN_FLIGHT_MAX, LINK_READS_MAX, TRACE_ROWS_MAX};
 
 /// Since the owner started on what its store recovered. Small, so that a copy of it may be
 /// published after every turn.
@@ -22,6 +22,8 @@ pub struct OwnerCounts {
     pub in_flight: Level,
     /// Pages that are read for the link that asked for one last; its peak is that of all links.
     pub link_reads: Level,
+    /// Entries whose times are remembered.
+    pub trace_rows: Level,
     pub hits: Hits,
 }
 
@@ -36,6 +38,7 @@ impl Default for OwnerCounts {
             channels: 0,
             in_flight: Level::new("channel_in_flight", IN_FLIGHT_MAX),
             link_reads: Level::new("link_reads", LINK_READS_MAX),
+            trace_rows: Level::new("trace_entries", TRACE_ROWS_MAX),
             hits: Hits::default(),
         }
     }

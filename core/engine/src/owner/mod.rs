@@ -18,6 +18,7 @@ mod counts;
 mod presence;
 mod read_cursors;
 mod report;
+mod trace;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ use changes::{Changing, Wanted};
 
 pub use counts::OwnerCounts;
 pub use report::{ChannelReport, ChannelRow, MemberRow, UserRow, WorkspaceRow};
+pub use trace::{OwnerTimes, OwnerTrace};
 
 /// What happens to an owner.
 #[derive(Debug)]
@@ -115,6 +117,7 @@ pub struct Owner {
     counts: OwnerCounts,
     presence: Presence,
     read_cursors: ReadCursors,
+    trace: trace::Trace,
 }
 
 #[derive(Debug)]
@@ -200,6 +203,7 @@ impl Owner {
             }
         }
         self.counts.channels = self.channels.len();
+        self.counts.trace_rows.set(self.trace.rows());
     }
 
     fn frame(
@@ -315,7 +319,7 @@ impl Owner {
     }
 
     fn stored(&mut self, now: MonoTime, count: usize, effects: &mut Vec<Effect>) {
-        let mut published: BTreeMap<ChannelKey, Vec<Entry>> = BTreeMap::new();
+        let mut published: BTreeMap<ChannelKey, (Vec<Entry>, Vec<MonoTime>)> = BTreeMap::new();
         for _ in 0..count {
             let (key, handled_at) =
                 self.appending.pop_front().expect("the store holds more than was appended");
@@ -330,10 +334,14 @@ impl Owner {
                 reply(link, accepted, effects);
             }
             self.changed(now, &key, &entry, effects);
-            published.entry(key).or_default().push(entry);
+            let (entries, numbered_at) = published.entry(key).or_default();
+            entries.push(entry);
+            numbered_at.push(handled_at);
         }
-        for (channel, entries) in published {
+        for (channel, (entries, numbered_at)) in published {
             let links = self.interest.of(&channel);
+            let first = entries.first().map_or(SeqNo::ZERO, |entry| entry.seq);
+            self.trace.published((channel.clone(), first), numbered_at, now, links.clone());
             if links.is_empty() {
                 continue;
             }

@@ -314,3 +314,4 @@ mod changes;
 mod frames;
 mod reads;
 mod report;
+mod trace;

@@ -145,8 +145,9 @@ impl Default for OwnerFigures {
 }
 
 impl OwnerFigures {
-    pub(crate) fn levels(&self) -> [Level; 4] {
-        [self.inbox, self.waiting, self.counts.in_flight, self.counts.link_reads]
+    pub(crate) fn levels(&self) -> [Level; 5] {
+        let OwnerCounts { in_flight, link_reads, trace_rows, .. } = self.counts;
+        [self.inbox, self.waiting, in_flight, link_reads, trace_rows]
     }
 }
 

@@ -6,6 +6,7 @@ mod drain;
 mod query;
 mod tables;
 mod tokens;
+mod trace;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -55,6 +56,9 @@ async fn route(context: &Context, request: &Request, body: &Bytes) -> Result<Res
         ["workspaces", workspace, "channels"] => tables::channels(desk, request, workspace).await,
         ["workspaces", workspace, "channels", channel] => {
             tables::channel(desk, request, workspace, channel).await
+        }
+        ["workspaces", workspace, "channels", channel, "entries", seq] => {
+            trace::answer(context, request, (workspace, channel, seq)).await
         }
         ["sessions"] => tables::sessions(desk, request).await,
         ["sessions", name] => tables::session(desk, request, name).await,

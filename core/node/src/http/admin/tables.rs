@@ -19,7 +19,7 @@ const WINDOW: [&str; 2] = ["after", "limit"];
 pub(super) async fn workspaces(desk: &Desk, request: &Request) -> Result<Response, Response> {
     let window = Query::parse(request, &WINDOW)?.window(workspace_named)?;
     let asked = window.clone();
-    let pages = desk.owners(move |owner| owner.report_workspaces(&asked)).await?;
+    let pages = desk.owners(move |owner, _| owner.report_workspaces(&asked)).await?;
     let pages = pages.into_iter().map(|(_, page)| page);
     Ok(json(&Page::merge(pages, &window, |row| row.workspace.clone())))
 }
@@ -32,7 +32,7 @@ pub(super) async fn users(
     let workspace = workspace_named(workspace)?;
     let window = Query::parse(request, &WINDOW)?.window(user_named)?;
     let asked = window.clone();
-    let pages = desk.owners(move |owner| owner.report_users(&workspace, &asked)).await?;
+    let pages = desk.owners(move |owner, _| owner.report_users(&workspace, &asked)).await?;
     let pages = pages.into_iter().map(|(_, page)| page);
     Ok(json(&Page::merge(pages, &window, |row| row.user.clone())))
 }
@@ -45,7 +45,7 @@ pub(super) async fn channels(
     let workspace = workspace_named(workspace)?;
     let window = Query::parse(request, &WINDOW)?.window(channel_named)?;
     let asked = window.clone();
-    let pages = desk.owners(move |owner| owner.report_channels(&workspace, &asked)).await?;
+    let pages = desk.owners(move |owner, _| owner.report_channels(&workspace, &asked)).await?;
     let pages = pages.into_iter().map(|(_, page)| page);
     Ok(json(&Page::merge(pages, &window, |row| row.channel.clone())))
 }
@@ -61,7 +61,7 @@ pub(super) async fn channel(
     let key = ChannelKey { workspace, channel };
     let window = Query::parse(request, &WINDOW)?.window(user_named)?;
     let asked = key.clone();
-    let reports = desk.owners(move |owner| owner.report_channel(&asked, &window)).await?;
+    let reports = desk.owners(move |owner, _| owner.report_channel(&asked, &window)).await?;
     match reports.into_iter().find_map(|(_, report)| report) {
         Some(report) => Ok(json(&report)),
         None => Err(Response::text(404, &format!("no shard of this node has a channel {key}"))),
