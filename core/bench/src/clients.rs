@@ -271,7 +271,7 @@ impl Load {
                 let claims = Claims { workspace, user: UserId::new(&user)?, expires_at };
                 let resume = match resume.parse() {
                     Ok(after) => {
-                        vec![Resume { channel: ChannelId::new(&channel)?, after: SeqNo(after) }]
+                        vec![Resume::after(ChannelId::new(&channel)?, SeqNo(after))]
                     }
                     Err(_) => Vec::new(),
                 };

@@ -64,12 +64,17 @@ pub enum ClientFrame {
         channel: ChannelId,
         user: UserId,
     },
-    /// Asks for a page of the channel's log, from the entry after `after`.
+    /// Asks for a page of the channel's log: exactly one of the bounds names it, as
+    /// [`crate::history_bound::HistoryBound`] explains.
     History {
         id: u64,
         channel: ChannelId,
-        #[serde(default)]
-        after: SeqNo,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<SeqNo>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before: Option<SeqNo>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since_ms: Option<WallTime>,
         /// At most this many entries; the server's own limit also holds.
         #[serde(default)]
         limit: Option<u32>,
@@ -122,7 +127,22 @@ impl PresenceState {
 pub struct Resume {
     pub channel: ChannelId,
     /// The last position that the client has.
-    pub after: SeqNo,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<SeqNo>,
+    /// Instead: every entry that is as late as this is to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_ms: Option<WallTime>,
+}
+
+impl Resume {
+    /// The client has everything up to `after`.
+    pub fn after(channel: ChannelId, after: SeqNo) -> Self {
+        Self { channel, after: Some(after), since_ms: None }
+    }
+
+    pub fn names_one_point(&self) -> bool {
+        self.after.is_some() != self.since_ms.is_some()
+    }
 }
 
 /// What a server sends.
@@ -164,7 +184,7 @@ pub enum ServerFrame {
         reply_to: u64,
         channel: ChannelId,
         messages: Vec<LogFrame>,
-        /// There are later entries.
+        /// There are later entries; of a page `before` a position, earlier ones.
         more: bool,
     },
     /// The session has every entry up to `head` and is live.
@@ -393,6 +413,12 @@ impl FrameError {
 }
 
 impl ClientFrame {
+    /// Asks for the page that begins with the entry after `after`.
+    pub fn history_after(id: u64, channel: ChannelId, after: SeqNo) -> Self {
+        let (after, before, since_ms, limit) = (Some(after), None, None, None);
+        Self::History { id, channel, after, before, since_ms, limit }
+    }
+
     /// Reads a frame from a client.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ pub mod frame;
 pub mod gateway;
 pub mod handshake;
 pub mod histogram;
+pub mod history_bound;
 pub mod ids;
 pub mod levels;
 pub mod limits;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
 use crate::frame::{PresenceState, RejectCode};
+use crate::history_bound::HistoryBound;
 use crate::ids::{
     ChannelId, ChannelKey, ConnectionId, NodeId, Nonce, SeqNo, ShardId, UserId, UserKey,
 };
@@ -37,7 +38,7 @@ pub struct LinkHello {
 }
 
 /// The version of the frames in this file.
-pub const LINK_VERSION: u32 = 3;
+pub const LINK_VERSION: u32 = 5;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToOwner {
@@ -49,6 +50,13 @@ pub enum ToOwner {
         user: UserKey,
         /// Channels that sessions of the user go on with: have any of these memberships ended?
         resumed: Vec<ChannelId>,
+    },
+    /// A session of the user wants to go on where these channels were at these times. Answered by
+    /// [`FromOwner::Located`].
+    Locate {
+        ticket: Ticket,
+        user: UserKey,
+        points: Vec<(ChannelId, WallTime)>,
     },
     /// The user's last session at this gateway ended.
     Close {
@@ -81,12 +89,12 @@ pub enum ToOwner {
         user: UserId,
         seq: SeqNo,
     },
-    /// Entries after `after`. With `reader`, only if they are a member.
+    /// A page of entries. With `reader`, only if they are a member.
     Read {
         ticket: Ticket,
         channel: ChannelKey,
         reader: Option<UserId>,
-        after: SeqNo,
+        bound: HistoryBound,
         entries_max: u32,
     },
     /// Signs of life of sessions, all that are due: at most
@@ -115,6 +123,12 @@ pub enum FromOwner {
         channels: Vec<OpenedChannel>,
         /// Those of the `resumed` channels that the user was in and is in no longer.
         ended: Vec<EndedChannel>,
+    },
+    /// Of each channel that the user is or was in, the position after which to go on: no entry up
+    /// to it is as late as the time that was asked for, unless the user may not see it.
+    Located {
+        ticket: Ticket,
+        points: Vec<(ChannelId, SeqNo)>,
     },
     /// Everything after `head` will be published on this link.
     Head {

@@ -10,11 +10,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use seriatim_engine::entry::{Batch, ChannelEntry, Entry, ReadCursor};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::{INBOX_MAX, PAGE_BYTES_MAX, STORE_BATCH_MAX};
 use seriatim_engine::link::{LinkId, ToOwner};
 use seriatim_engine::owner::{ChannelSeed, Effect, Input, Owner, ReadId};
-use seriatim_engine::time::{LogClock, MonoTime};
+use seriatim_engine::time::{LogClock, MonoTime, WallTime};
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
 use seriatim_world::spawn::{Task, TaskGroup};
 use seriatim_world::{BoxFuture, Store, StoreError, World, clock};
@@ -136,7 +137,8 @@ fn maintain(world: &World, shard: ShardId, store: Arc<LogStore>) -> Task {
     world.spawn.spawn("store-maintenance", Box::pin(work))
 }
 
-type ReadDone = (ReadId, Result<Vec<Entry>, StoreError>);
+/// What the store answered.
+type ReadDone = Result<Input, StoreError>;
 
 struct Shell<'a> {
     world: &'a World,
@@ -190,9 +192,7 @@ impl Shell<'_> {
                     noted?;
                     self.handle(Input::ReadsNoted, &mut effects);
                 }
-                Some((read, entries)) = reads.recv() => {
-                    self.handle(Input::Read { read, entries: entries? }, &mut effects);
-                }
+                Some(done) = reads.recv() => self.handle(done?, &mut effects),
                 count = inbox.recv_many(&mut arrivals, STORE_BATCH_MAX),
                     if self.batch.len() < STORE_BATCH_MAX =>
                 {
@@ -266,9 +266,10 @@ impl Shell<'_> {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Append(entry) => self.batch.push(entry),
-            Effect::Read { read, channel, after, entries_max } => {
-                self.read(read, channel, after, entries_max);
+            Effect::Read { read, channel, bound, entries_max } => {
+                self.read(read, channel, bound, entries_max);
             }
+            Effect::Seek { read, points } => self.seek(read, points),
             Effect::NoteReads(reads) => self.note_reads(reads),
             Effect::Send { links, frame } => {
                 let frame = link::encode(&frame);
@@ -277,6 +278,16 @@ impl Shell<'_> {
                 }
             }
         }
+    }
+
+    fn seek(&mut self, read: ReadId, points: Vec<(ChannelKey, WallTime)>) {
+        let (store, done) = (self.store.clone(), self.read_done.clone());
+        let seek = async move {
+            let sought = firsts(&*store, &points).await;
+            // The owner may have stopped meanwhile.
+            drop(done.send(sought.map(|firsts| Input::Sought { read, firsts })).await);
+        };
+        self.tasks.add(self.world.spawn.spawn("owner-seek", Box::pin(seek)));
     }
 
     fn note_reads(&mut self, reads: Vec<ReadCursor>) {
@@ -298,7 +309,8 @@ impl Shell<'_> {
     ) {
         let store = self.store.clone();
         let read = async move {
-            let page = store.history(&channel, seq.before(), 1, PAGE_BYTES_MAX).await;
+            let page =
+                store.history(&channel, HistoryBound::After(seq.before()), 1, PAGE_BYTES_MAX).await;
             let entry = page.ok().and_then(|page| page.into_iter().next());
             // Whoever asked may have given up.
             drop(answer.send(entry.filter(|entry| entry.seq == seq)));
@@ -306,18 +318,31 @@ impl Shell<'_> {
         self.tasks.add(self.world.spawn.spawn("owner-read-entry", Box::pin(read)));
     }
 
-    fn read(&mut self, read: ReadId, channel: ChannelKey, after: SeqNo, entries_max: usize) {
+    fn read(&mut self, read: ReadId, channel: ChannelKey, bound: HistoryBound, entries_max: usize) {
         let (store, done) = (self.store.clone(), self.read_done.clone());
         let task = self.world.spawn.spawn(
             "owner-read",
             Box::pin(async move {
-                let entries = store.history(&channel, after, entries_max, PAGE_BYTES_MAX).await;
+                let entries = store.history(&channel, bound, entries_max, PAGE_BYTES_MAX).await;
                 // The owner may have stopped meanwhile; then nobody waits for the page.
-                drop(done.send((read, entries)).await);
+                drop(done.send(entries.map(|entries| Input::Read { read, entries })).await);
             }),
         );
         self.tasks.add(task);
     }
+}
+
+/// Of each channel the first entry that was numbered at its time or later.
+async fn firsts(
+    store: &dyn Store,
+    points: &[(ChannelKey, WallTime)],
+) -> Result<Vec<Option<SeqNo>>, StoreError> {
+    let mut firsts = Vec::with_capacity(points.len());
+    for (channel, at) in points {
+        let page = store.history(channel, HistoryBound::Since(*at), 1, 0).await?;
+        firsts.push(page.first().map(|entry| entry.seq));
+    }
+    Ok(firsts)
 }
 
 impl Drop for Shell<'_> {

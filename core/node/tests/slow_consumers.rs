@@ -92,7 +92,7 @@ impl Session {
     async fn run(mut self, world: World, resume: Option<SeqNo>) {
         let mut stream = world.net.connect(&self.address).await.unwrap();
         let mut bytes = client_request(&self.address, "/v1/ws", [7; 16]).to_vec();
-        let resume = resume.map(|after| Resume { channel: channel(), after });
+        let resume = resume.map(|after| Resume::after(channel(), after));
         let (token, client) = (self.token.clone(), String::new());
         let hello = ClientFrame::Hello { token, resume: resume.into_iter().collect(), client };
         write_frame(&hello, &mut bytes);

@@ -82,7 +82,7 @@ impl Strict {
         loop {
             id += 1;
             let channel = channel.clone();
-            self.say(&ClientFrame::History { id, channel, after, limit: None }).await;
+            self.say(&ClientFrame::history_after(id, channel, after)).await;
             let heard = self.hear().await;
             let Heard::Frame(ServerFrame::Page { reply_to, messages, more, .. }) = heard else {
                 panic!("not a page: {heard:?}");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry, ReadCursor};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId, WorkspaceId,
 };
@@ -28,6 +29,8 @@ pub async fn store_suite(open: impl AsyncFn(ShardId) -> Arc<dyn Store>) {
     append_under_an_old_epoch_is_fenced_and_writes_nothing(&case(&open, 1).await).await;
     batch_is_stored_whole_and_in_order(&case(&open, 2).await).await;
     history_is_paged_by_position_count_and_bytes(&case(&open, 3).await).await;
+    history_is_paged_backwards_by_count_and_bytes(&open, 11).await;
+    history_since_a_time_skips_nothing_though_the_clock_was_set_back(&open, 12).await;
     recovery_gives_heads_members_and_nonces(&case(&open, 4).await).await;
     unknown_channel_has_an_empty_history(&case(&open, 5).await).await;
     empty_batch_is_accepted_and_changes_nothing(&case(&open, 6).await).await;
@@ -35,7 +38,7 @@ pub async fn store_suite(open: impl AsyncFn(ShardId) -> Arc<dyn Store>) {
     reopened_store_goes_on_where_it_stopped(&open, 8).await;
     recovery_gives_who_is_and_was_in_a_channel(&open, 9).await;
     read_positions_never_go_back(&open, 10).await;
-    the_clock_of_the_log_never_goes_back(&open, 11).await;
+    the_clock_of_the_log_never_goes_back(&open, 13).await;
 }
 
 const NO_SEQS: [u64; 0] = [];
@@ -84,14 +87,33 @@ impl Case {
         entries_max: usize,
         bytes: usize,
     ) -> Vec<Entry> {
+        self.page_at(channel, HistoryBound::After(SeqNo(after)), entries_max, bytes).await
+    }
+
+    async fn page_at(
+        &self,
+        channel: &str,
+        bound: HistoryBound,
+        entries_max: usize,
+        bytes: usize,
+    ) -> Vec<Entry> {
         let channel = self.channel(channel);
-        let page = self.store.history(&channel, SeqNo(after), entries_max, bytes).await;
+        let page = self.store.history(&channel, bound, entries_max, bytes).await;
         page.expect("history can be read")
     }
 
+    async fn seqs_before(&self, before: u64, entries_max: usize, bytes: usize) -> Vec<u64> {
+        let bound = HistoryBound::Before(SeqNo(before));
+        seqs(&self.page_at("c", bound, entries_max, bytes).await)
+    }
+
+    async fn seqs_since(&self, at: u64, entries_max: usize) -> Vec<u64> {
+        let bound = HistoryBound::Since(WallTime(at));
+        seqs(&self.page_at("c", bound, entries_max, 1000).await)
+    }
+
     async fn seqs(&self, channel: &str, after: u64, entries_max: usize, bytes: usize) -> Vec<u64> {
-        let page = self.page(channel, after, entries_max, bytes).await;
-        page.iter().map(|entry| entry.seq.0).collect()
+        seqs(&self.page(channel, after, entries_max, bytes).await)
     }
 
     fn read(&self, channel: &str, name: &str, seq: u64) -> ReadCursor {
@@ -141,6 +163,10 @@ impl Case {
         let entry = Entry { seq: SeqNo(seq), at: WallTime(1000 + seq), content };
         ChannelEntry { channel: self.channel(channel), entry }
     }
+}
+
+fn seqs(page: &[Entry]) -> Vec<u64> {
+    page.iter().map(|entry| entry.seq.0).collect()
 }
 
 fn user(name: &str) -> UserId {
@@ -215,6 +241,66 @@ async fn history_is_paged_by_position_count_and_bytes(case: &Case) {
     assert_eq!(case.seqs("c", 0, 10, 1).await, [1], "the first, however large");
     assert_eq!(case.seqs("c", 5, 10, 10).await, [6, 7], "a join has no body");
     assert_eq!(case.seqs("c", 0, 0, 1000).await, NO_SEQS, "none");
+}
+
+async fn history_is_paged_backwards_by_count_and_bytes(
+    open: &impl AsyncFn(ShardId) -> Arc<dyn Store>,
+    number: u32,
+) {
+    let first = case(open, number).await;
+    let epoch = first.claim().await;
+    let batch: Vec<ChannelEntry> =
+        (1..=6).map(|seq| first.message("c", seq, "ten bytes.")).collect();
+    let last = [first.joined("c", 7, "ada"), first.message("c", 8, "x")];
+    first.append_ok(epoch, batch.clone()).await;
+    first.append_ok(epoch, last.to_vec()).await;
+    let bound = HistoryBound::Before(SeqNo(7));
+    let expected = entries_of(batch.iter().skip(3));
+    for again in [false, true] {
+        let case = if again { &case(open, number).await } else { &first };
+        assert_eq!(case.page_at("c", bound, 3, 1000).await, expected, "the entries themselves");
+        assert_eq!(case.seqs_before(9, 3, 1000).await, [6, 7, 8], "by count, in order");
+        assert_eq!(case.seqs_before(6, 3, 1000).await, [3, 4, 5], "before a position");
+        assert_eq!(case.seqs_before(3, 3, 1000).await, [1, 2], "at the beginning");
+        assert_eq!(case.seqs_before(1, 3, 1000).await, NO_SEQS, "before the first");
+        assert_eq!(case.seqs_before(0, 3, 1000).await, NO_SEQS, "before the beginning");
+        assert_eq!(case.seqs_before(u64::MAX, 2, 1000).await, [7, 8], "far after the end");
+        assert_eq!(case.seqs_before(9, 10, 21).await, [5, 6, 7, 8], "by bytes, the limit included");
+        assert_eq!(case.seqs_before(9, 10, 20).await, [6, 7, 8], "by bytes, one too few");
+        assert_eq!(case.seqs_before(7, 10, 1).await, [6], "the newest, however large");
+        assert_eq!(case.seqs_before(8, 10, 1).await, [7], "a join has no body");
+        assert_eq!(case.seqs_before(9, 0, 1000).await, NO_SEQS, "none");
+    }
+    let unknown = first.page_at("never-seen", bound, 3, 1000).await;
+    assert_eq!(unknown, [], "of an unknown channel");
+}
+
+async fn history_since_a_time_skips_nothing_though_the_clock_was_set_back(
+    open: &impl AsyncFn(ShardId) -> Arc<dyn Store>,
+    number: u32,
+) {
+    let first = case(open, number).await;
+    let epoch = first.claim().await;
+    // The clock goes back after 3 and after 6, and stands still at 7.
+    let times = [100, 110, 120, 90, 115, 130, 105, 105, 140];
+    for (seq, at) in (1..).zip(times) {
+        let mut message = first.message("c", seq, "x");
+        message.entry.at = WallTime(at);
+        first.append_ok(epoch, vec![message, first.message("d", seq, "of another")]).await;
+    }
+    for again in [false, true] {
+        let case = if again { &case(open, number).await } else { &first };
+        for (at, first) in [(0, 1), (100, 1), (101, 2), (111, 3), (120, 3), (121, 6), (131, 9)] {
+            let expected: Vec<u64> = (first..=9).collect();
+            assert_eq!(case.seqs_since(at, 100).await, expected, "since {at}");
+        }
+        assert_eq!(case.seqs_since(111, 2).await, [3, 4], "by count, whatever their times");
+        assert_eq!(case.seqs_since(140, 9).await, [9], "the newest");
+        assert_eq!(case.seqs_since(141, 9).await, NO_SEQS, "later than the newest");
+        assert_eq!(case.seqs_since(u64::MAX, 9).await, NO_SEQS, "at the end of time");
+    }
+    let since = HistoryBound::Since(WallTime(0));
+    assert_eq!(first.page_at("never-seen", since, 3, 1000).await, [], "of an unknown channel");
 }
 
 async fn recovery_gives_heads_members_and_nonces(case: &Case) {

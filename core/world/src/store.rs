@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use seriatim_engine::entry::{Batch, Entry, ReadCursor};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::membership::Roster;
 use seriatim_engine::nonces::Nonces;
@@ -87,15 +88,16 @@ pub trait Store: Send + Sync + 'static {
         reads: Vec<ReadCursor>,
     ) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// The entries of `channel` after `after`, in order: at most `entries_max`, and no more than
-    /// `bytes_max` bytes of bodies unless the first alone is larger. Durable entries only.
+    /// The page of `channel` at `bound`: consecutive entries, in order, at most `entries_max`, and
+    /// no more than `bytes_max` bytes of bodies unless the one next to the bound alone is larger.
+    /// Durable entries only.
     ///
     /// # Errors
     /// [`StoreError`]
     fn history<'a>(
         &'a self,
         channel: &'a ChannelKey,
-        after: SeqNo,
+        bound: HistoryBound,
         entries_max: usize,
         bytes_max: usize,
     ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>>;

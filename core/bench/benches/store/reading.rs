@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::fs::{Advice, fadvise};
 use seriatim_bench::cpu::{now_ns, own_ns};
 use seriatim_bench::table::{median, print};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::SeqNo;
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
 use seriatim_world::{Store as _, World, real};
@@ -85,7 +86,8 @@ pub(crate) async fn pages(filled: &mut Filled) -> anyhow::Result<()> {
         let after = SeqNo(source.random().next() % (oldest + 1));
         let wanted = PAGE_ENTRIES.min(usize::try_from(head.0 - after.0)?);
         let started = now_ns();
-        let page = store.history(&channel, after, PAGE_ENTRIES, usize::MAX).await?;
+        let page =
+            store.history(&channel, HistoryBound::After(after), PAGE_ENTRIES, usize::MAX).await?;
         let wait = now_ns() - started;
         anyhow::ensure!(page.len() == wanted, "{} of {wanted} entries", page.len());
         if number >= WARM_UP_PAGES {

@@ -350,7 +350,7 @@ impl Client {
         let resume = self
             .channels
             .iter()
-            .map(|(channel, view)| Resume { channel: channel.clone(), after: view.last() })
+            .map(|(channel, view)| Resume::after(channel.clone(), view.last()))
             .collect();
         let hello = ClientFrame::Hello {
             token: self.config.token.clone(),
@@ -497,7 +497,7 @@ impl Client {
         self.last_id += 1;
         let (id, channel) = (self.last_id, channel.clone());
         self.fills.insert(id, channel.clone());
-        self.say(now, ClientFrame::History { id, channel, after, limit: None }, effects);
+        self.say(now, ClientFrame::history_after(id, channel, after), effects);
     }
 
     fn rejected(

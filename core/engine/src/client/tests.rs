@@ -203,7 +203,7 @@ fn the_next_session_resumes_after_what_was_delivered_not_after_what_arrived() {
     assert!(delivered(&effects).is_empty());
     assert!(effects.iter().any(|effect| matches!(
         effect,
-        Effect::Send(ClientFrame::History { after: SeqNo(11), .. })
+        Effect::Send(ClientFrame::History { after: Some(SeqNo(11)), .. })
     )));
     client.feed(at(3), Input::Disconnected);
     let due = client.next_deadline().unwrap();
@@ -212,7 +212,7 @@ fn the_next_session_resumes_after_what_was_delivered_not_after_what_arrived() {
     let [Effect::Send(ClientFrame::Hello { resume, .. })] = effects.as_slice() else {
         panic!("no hello: {effects:?}");
     };
-    assert_eq!(resume.as_slice(), [Resume { channel: channel(), after: SeqNo(11) }]);
+    assert_eq!(resume.as_slice(), [Resume::after(channel(), SeqNo(11))]);
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_page_refused_for_a_while_is_asked_for_again() {
     let mut client = live();
     let history = |effects: &[Effect]| {
         effects.iter().find_map(|effect| match effect {
-            Effect::Send(ClientFrame::History { id, after, .. }) => Some((*id, *after)),
+            Effect::Send(ClientFrame::History { id, after, .. }) => Some((*id, (*after)?)),
             Effect::Send(_)
             | Effect::Connect { .. }
             | Effect::Disconnect
@@ -501,7 +501,7 @@ fn an_expired_token_is_renewed_and_the_session_resumed() {
         panic!("no hello: {effects:?}");
     };
     assert_eq!(token, "fresh");
-    assert_eq!(*resume, [Resume { channel: channel(), after: SeqNo(11) }]);
+    assert_eq!(*resume, [Resume::after(channel(), SeqNo(11))]);
 }
 
 #[test]

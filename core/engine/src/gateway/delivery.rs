@@ -5,6 +5,7 @@ use crate::catch_up::Page;
 use crate::entry::Entry;
 use crate::followers::{Cursor, Frames, Offer, Run};
 use crate::frame::{LogFrame, ServerFrame};
+use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelKey, ConnectionId, SeqNo, ShardId};
 use crate::levels::Limit;
 use crate::limits::{PAGE_ENTRIES_MAX, RUN_BYTES_MAX};
@@ -160,7 +161,7 @@ impl Gateway {
             ticket,
             channel,
             reader: None,
-            after,
+            bound: HistoryBound::After(after),
             entries_max: u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX),
         };
         self.ask(shard, pending, frame, effects);

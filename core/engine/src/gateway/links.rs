@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Channel, Effect, Gateway, Pending, Request};
 use crate::followers::Cursor;
 use crate::frame::{ChannelStatus, GoodbyeCode, LogFrame, RejectCode, Resume, ServerFrame};
+use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey};
 use crate::limits::HEARTBEAT;
 use crate::link::{EndedChannel, FromOwner, OpenedChannel, Ticket, ToOwner};
 use crate::placement::shard_of;
 use crate::session::{Phase, Session};
-use crate::time::MonoTime;
+use crate::time::{MonoTime, WallTime};
 
 impl Gateway {
     pub(super) fn link_up(&mut self, now: MonoTime, shard: ShardId, effects: &mut Vec<Effect>) {
@@ -53,7 +54,7 @@ impl Gateway {
         for (_, pending) in lost.into_values() {
             match pending {
                 // Asked again when the link is up.
-                Pending::Open { .. } | Pending::Reopen { .. } => {}
+                Pending::Open { .. } | Pending::Locate { .. } | Pending::Reopen { .. } => {}
                 Pending::Request(request) => {
                     self.answered(&request);
                     self.reject_unavailable(&request, effects);
@@ -77,27 +78,21 @@ impl Gateway {
                     self.opened(connection, channels, &ended, effects);
                 }
                 Some(Pending::Reopen { user }) => self.reopened(&user, channels, ended, effects),
-                Some(Pending::Request(_) | Pending::CatchUp { .. }) | None => {}
+                Some(Pending::Request(_) | Pending::CatchUp { .. } | Pending::Locate { .. })
+                | None => {}
             },
+            FromOwner::Located { ticket, points } => {
+                if let Some(Pending::Locate { connection }) = self.take_pending(ticket) {
+                    self.located(connection, points, effects);
+                }
+            }
             FromOwner::Head { channel, head } => self.head(&channel, head, effects),
             FromOwner::Entries { channel, entries } => {
                 self.counts.published += entries.len() as u64;
                 self.publish(&channel, &entries, effects);
             }
             FromOwner::Accepted { ticket, seq, at, duplicate } => {
-                if let Some(request) = self.take_request(ticket, effects) {
-                    let Request { connection, reply_to, channel, asked_at, .. } = request;
-                    self.counts.accept.record_time(self.now - asked_at);
-                    let user = self.sessions.get(&connection).and_then(Session::user);
-                    if let Some(user) = user {
-                        let workspace = user.workspace.clone();
-                        let key = ChannelKey { workspace, channel: channel.clone() };
-                        self.trace.answered(key, seq, connection, (asked_at, self.now));
-                    }
-                    let frame =
-                        ServerFrame::Accepted { reply_to, channel, seq, at_ms: at, duplicate };
-                    self.send(connection, &frame, effects);
-                }
+                self.accepted(ticket, (seq, at), duplicate, effects);
             }
             FromOwner::Rejected { ticket, code, message } => {
                 self.rejected(ticket, code, message, effects);
@@ -109,14 +104,22 @@ impl Gateway {
                 }
                 Some(Pending::Request(request)) => {
                     self.answered(&request);
-                    let Request { connection, reply_to, channel, .. } = request;
-                    let more = entries.last().is_some_and(|last| last.seq < head);
+                    let Request { connection, reply_to, channel, page, .. } = request;
+                    let more = match page {
+                        Some(HistoryBound::Before(_)) => {
+                            entries.first().is_some_and(|first| first.seq > SeqNo::ZERO.next())
+                        }
+                        Some(HistoryBound::After(_) | HistoryBound::Since(_)) | None => {
+                            entries.last().is_some_and(|last| last.seq < head)
+                        }
+                    };
                     let messages =
                         entries.iter().map(|one| LogFrame::new(channel.clone(), one)).collect();
                     let frame = ServerFrame::Page { reply_to, channel, messages, more };
                     self.send(connection, &frame, effects);
                 }
-                Some(Pending::Open { .. } | Pending::Reopen { .. }) | None => {}
+                Some(Pending::Open { .. } | Pending::Locate { .. } | Pending::Reopen { .. })
+                | None => {}
             },
             FromOwner::Joined { user, channel, seq } => {
                 self.add_channel(&user, &channel, seq, seq, effects);
@@ -131,6 +134,25 @@ impl Gateway {
             FromOwner::Typing { channel, user } => self.relay_typing(&channel, &user, effects),
             FromOwner::Pong => debug_assert!(self.links_up.contains(&shard)),
         }
+    }
+
+    fn accepted(
+        &mut self,
+        ticket: Ticket,
+        (seq, at_ms): (SeqNo, WallTime),
+        duplicate: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(request) = self.take_request(ticket, effects) else { return };
+        let Request { connection, reply_to, channel, asked_at, .. } = request;
+        self.counts.accept.record_time(self.now - asked_at);
+        if let Some(user) = self.sessions.get(&connection).and_then(Session::user) {
+            let workspace = user.workspace.clone();
+            let key = ChannelKey { workspace, channel: channel.clone() };
+            self.trace.answered(key, seq, connection, (asked_at, self.now));
+        }
+        let frame = ServerFrame::Accepted { reply_to, channel, seq, at_ms, duplicate };
+        self.send(connection, &frame, effects);
     }
 
     /// The owner's answer to a session's `hello`.
@@ -346,7 +368,7 @@ impl Gateway {
                 self.stop_reading((channel, after), effects);
                 None
             }
-            Pending::Open { .. } | Pending::Reopen { .. } => None,
+            Pending::Open { .. } | Pending::Locate { .. } | Pending::Reopen { .. } => None,
         }
     }
 
@@ -372,11 +394,11 @@ fn starting_points(
 ) -> Result<Vec<ChannelStatus>, String> {
     let member = opened.iter().map(|OpenedChannel { channel, joined: _, read, head }| {
         let point = resume.iter().find(|point| point.channel == *channel);
-        let after = point.map_or(*head, |point| point.after);
+        let after = point.and_then(|point| point.after).unwrap_or(*head);
         ChannelStatus { channel: channel.clone(), head: *head, after, read: *read, until: None }
     });
     let former = ended.iter().filter_map(|EndedChannel { channel, until }| {
-        let after = resume.iter().find(|point| point.channel == *channel)?.after;
+        let after = resume.iter().find(|point| point.channel == *channel)?.after?;
         // Its newest entry is no business of theirs.
         let (channel, head, until) = (channel.clone(), *until, Some(*until));
         Some(ChannelStatus { channel, head, after, read: head, until })

@@ -43,6 +43,7 @@ use rate::Rates;
 use crate::catch_up::CatchUp;
 use crate::followers::Followers;
 use crate::frame::{FrameError, GoodbyeCode, RejectCode, ServerFrame};
+use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey, WorkspaceId};
 use crate::link::{FromOwner, Ticket, ToOwner};
 use crate::placement::shard_of;
@@ -188,6 +189,10 @@ enum Pending {
     Open {
         connection: ConnectionId,
     },
+    /// The positions from which a session resumes by time.
+    Locate {
+        connection: ConnectionId,
+    },
     /// The link came back: has the user joined something meanwhile?
     Reopen {
         user: UserKey,
@@ -205,8 +210,8 @@ struct Request {
     connection: ConnectionId,
     reply_to: u64,
     channel: ChannelId,
-    /// It asks for a page of history.
-    page: bool,
+    /// The page of history that it asks for, if it does.
+    page: Option<HistoryBound>,
     asked_at: MonoTime,
 }
 

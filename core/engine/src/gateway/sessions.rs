@@ -8,7 +8,8 @@ use super::rate::{Limited, Whose};
 use super::{Effect, Gateway, Pending, Request};
 use crate::entry::ChannelKind;
 use crate::frame::{ClientFrame, FrameError, GoodbyeCode, RejectCode, Resume, ServerFrame};
-use crate::ids::{ChannelId, ChannelKey, ConnectionId, ShardId, UserKey};
+use crate::history_bound::HistoryBound;
+use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey};
 use crate::levels::Limit;
 use crate::limits::{
     DRAIN_SPREAD, HELLO_TIMEOUT, PAGE_ENTRIES_MAX, RESUME_CHANNELS_MAX, SESSION_IDLE_TIMEOUT,
@@ -23,7 +24,7 @@ use crate::time::{MonoTime, WallTime};
 /// What to ask an owner, once it has a ticket.
 enum Ask {
     Write(Box<dyn FnOnce(Ticket) -> ToOwner>),
-    Page(Box<dyn FnOnce(Ticket) -> ToOwner>),
+    Page(HistoryBound, Box<dyn FnOnce(Ticket) -> ToOwner>),
 }
 
 /// A request that has not happened and may be made again after `wait`.
@@ -131,6 +132,13 @@ impl Gateway {
             self.goodbye(connection, GoodbyeCode::Protocol, message, None, effects);
             return;
         }
+        if let Some(point) = resume.iter().find(|point| !point.names_one_point()) {
+            let channel = &point.channel;
+            let message =
+                format!("resume of channel {channel} names exactly one of `after` and `since_ms`");
+            self.goodbye(connection, GoodbyeCode::Protocol, message, None, effects);
+            return;
+        }
         let left = Duration::from_millis(claims.expires_at.0 - wall.0);
         if left < HELLO_TIMEOUT {
             // Else the session is looked at before.
@@ -147,7 +155,23 @@ impl Gateway {
         self.open(connection, user, effects);
     }
 
-    /// Asks the owner for the user's channels; when its link is down, its coming-up does.
+    /// The owner knows what the times stand for from which the session resumes.
+    pub(super) fn located(
+        &mut self,
+        connection: ConnectionId,
+        points: Vec<(ChannelId, SeqNo)>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(session) = self.sessions.get_mut(&connection) else { return };
+        let Phase::Opening { user, resume, .. } = &mut session.phase else { return };
+        let user = user.clone();
+        resume.retain(|point| point.since_ms.is_none());
+        resume.extend(points.into_iter().map(|(channel, after)| Resume::after(channel, after)));
+        self.open(connection, user, effects);
+    }
+
+    /// Asks the owner for the user's channels, but first for what the times stand for from which
+    /// the session resumes. When the owner's link is down, its coming-up does.
     pub(super) fn open(
         &mut self,
         connection: ConnectionId,
@@ -162,12 +186,29 @@ impl Gateway {
             Some(Phase::Greeting | Phase::Live { .. }) | None => BTreeSet::new(),
         };
         let resumed = Vec::from_iter(resumed);
-        let frame = |ticket| ToOwner::Open { ticket, user, resumed };
-        let asked = self.ask(shard, Pending::Open { connection }, frame, effects);
+        let points = self.points_in_time(connection);
+        let asked = if points.is_empty() {
+            let frame = |ticket| ToOwner::Open { ticket, user, resumed };
+            self.ask(shard, Pending::Open { connection }, frame, effects)
+        } else {
+            let frame = |ticket| ToOwner::Locate { ticket, user, points };
+            self.ask(shard, Pending::Locate { connection }, frame, effects)
+        };
         if let Some(Session { phase: Phase::Opening { ticket, .. }, .. }) =
             self.sessions.get_mut(&connection)
         {
             *ticket = asked;
+        }
+    }
+
+    /// The channels that an opening session resumes by time.
+    fn points_in_time(&self, connection: ConnectionId) -> Vec<(ChannelId, WallTime)> {
+        match self.sessions.get(&connection).map(|session| &session.phase) {
+            Some(Phase::Opening { resume, .. }) => resume
+                .iter()
+                .filter_map(|point| Some((point.channel.clone(), point.since_ms?)))
+                .collect(),
+            Some(Phase::Greeting | Phase::Live { .. }) | None => Vec::new(),
         }
     }
 
@@ -183,8 +224,10 @@ impl Gateway {
             Err(error) => return self.reject_frame(connection, error, effects),
         };
         let shard = self.shard_of(&user.workspace);
-        let page = matches!(frame, Ask::Page(_));
-        let (Ask::Write(frame) | Ask::Page(frame)) = frame;
+        let (page, frame) = match frame {
+            Ask::Write(frame) => (None, frame),
+            Ask::Page(bound, frame) => (Some(bound), frame),
+        };
         let request = Request { connection, reply_to, channel, page, asked_at: self.now };
         self.forward(shard, user, (request, bytes), frame, effects);
     }
@@ -199,7 +242,7 @@ impl Gateway {
     ) {
         let (connection, reply_to) = (request.connection, request.reply_to);
         let Some(session) = self.sessions.get_mut(&connection) else { return };
-        let pages_full = request.page && session.pages >= SESSION_PAGES_MAX;
+        let pages_full = request.page.is_some() && session.pages >= SESSION_PAGES_MAX;
         if session.requests >= SESSION_REQUESTS_MAX || pages_full {
             let limit = if pages_full { Limit::SessionPages } else { Limit::SessionRequests };
             self.counts.hits.hit(limit);
@@ -214,7 +257,7 @@ impl Gateway {
             self.reject_unavailable(&request, effects);
             return;
         }
-        let cost = Cost { bytes, page: request.page };
+        let cost = Cost { bytes, page: request.page.is_some() };
         if let Err(Deferred { code, message, wait }) = self.admit(shard, user, cost) {
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
             self.reject_for(connection, Some(reply_to), code, message, Some(wait_ms), effects);
@@ -222,7 +265,7 @@ impl Gateway {
         }
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         session.requests += 1;
-        session.pages += usize::from(request.page);
+        session.pages += usize::from(request.page.is_some());
         self.counts.session_requests.set(session.requests);
         self.counts.session_pages.set(session.pages);
         if let Some(ticket) = self.ask(shard, Pending::Request(request), frame, effects) {
@@ -257,7 +300,7 @@ impl Gateway {
         if let Some(session) = self.sessions.get_mut(&request.connection) {
             assert!(session.requests > 0, "a reply to no request");
             session.requests -= 1;
-            session.pages -= usize::from(request.page);
+            session.pages -= usize::from(request.page.is_some());
         }
     }
 
@@ -394,13 +437,15 @@ fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, ChannelId, Ask), F
                 move |ticket| ToOwner::Submit { ticket, channel: key, sender, nonce, body };
             return Ok((id, channel, Ask::Write(Box::new(submit))));
         }
-        ClientFrame::History { id, channel, after, limit } => {
+        ClientFrame::History { id, channel, after, before, since_ms, limit } => {
+            let bound = HistoryBound::one_of(after, before, since_ms)
+                .map_err(|error| FrameError { id: Some(id), message: error.to_string() })?;
             let (key, reader) = (key(&channel), Some(sender));
             let most = u32::try_from(PAGE_ENTRIES_MAX).unwrap_or(u32::MAX);
             let entries_max = limit.unwrap_or(most);
             let read =
-                move |ticket| ToOwner::Read { ticket, channel: key, reader, after, entries_max };
-            return Ok((id, channel, Ask::Page(Box::new(read))));
+                move |ticket| ToOwner::Read { ticket, channel: key, reader, bound, entries_max };
+            return Ok((id, channel, Ask::Page(bound, Box::new(read))));
         }
         ClientFrame::CreateChannel { id, channel, kind, members } => {
             let channel = match (channel, kind) {

@@ -3,12 +3,14 @@
 
 mod draining;
 mod expiry;
+mod history;
 mod limits;
 mod membership;
 mod notes;
 mod presence;
 mod reads;
 mod report;
+mod since;
 mod trace;
 
 use std::time::Duration;
@@ -134,9 +136,10 @@ fn open_ticket(effects: &[Effect]) -> Option<Ticket> {
 
 fn read(effects: &[Effect]) -> Option<(Ticket, u64)> {
     effects.iter().find_map(|effect| match effect {
-        Effect::ToOwner { frame: ToOwner::Read { ticket, after, .. }, .. } => {
-            Some((*ticket, after.0))
-        }
+        Effect::ToOwner { frame: ToOwner::Read { ticket, bound, .. }, .. } => match bound {
+            HistoryBound::After(after) => Some((*ticket, after.0)),
+            HistoryBound::Before(_) | HistoryBound::Since(_) => None,
+        },
         _ => None,
     })
 }
@@ -366,25 +369,6 @@ fn a_bad_frame_is_rejected_and_the_session_goes_on() {
         [ServerFrame::Rejected { reply_to: Some(3), code: RejectCode::BadFrame, .. }]
     ));
     assert_eq!(frames(&gateway.say(r#"{"type":"ping"}"#), ADA), [ServerFrame::Pong]);
-}
-
-#[test]
-fn a_session_may_wait_for_a_few_pages_of_history_only() {
-    let mut gateway = new();
-    gateway.enter(ADA, None, 5);
-    let history = r#"{"type":"history","id":1,"channel":"general"}"#;
-    let mut tickets = Vec::new();
-    for _ in 0..SESSION_PAGES_MAX {
-        let (ticket, _) = read(&gateway.say(history)).expect("passed on");
-        tickets.push(ticket);
-    }
-    let effects = gateway.say(history);
-    assert!(matches!(
-        frames(&effects, ADA).as_slice(),
-        [ServerFrame::Rejected { code: RejectCode::Busy, retry_after_ms: Some(_), .. }]
-    ));
-    gateway.answer(tickets[0], entries([1]), 5);
-    assert!(read(&gateway.say(history)).is_some());
 }
 
 /// What a reply says: its code and when to come again.

@@ -15,6 +15,7 @@
 
 mod changes;
 mod counts;
+mod locating;
 mod presence;
 mod read_cursors;
 mod report;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use crate::entry::{ChannelEntry, Content, Entry, ReadCursor};
 use crate::fanout::Interest;
 use crate::frame::RejectCode;
+use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
 use crate::levels::Limit;
 use crate::limits::{BODY_BYTES_MAX, LINK_BATCH_BYTES_MAX, LINK_READS_MAX, PAGE_ENTRIES_MAX};
@@ -63,6 +65,11 @@ pub enum Input {
         read: ReadId,
         entries: Vec<Entry>,
     },
+    /// The store answered [`Effect::Seek`]: of each channel the first entry that is as late.
+    Sought {
+        read: ReadId,
+        firsts: Vec<Option<SeqNo>>,
+    },
     /// The store holds the positions of [`Effect::NoteReads`].
     ReadsNoted,
     /// [`Owner::next_deadline`] has passed.
@@ -74,8 +81,11 @@ pub enum Input {
 pub enum Effect {
     /// Make it durable, in the order of these effects, then feed [`Input::Stored`].
     Append(ChannelEntry),
-    /// Read up to `entries_max` entries after `after`, then feed [`Input::Read`].
-    Read { read: ReadId, channel: ChannelKey, after: SeqNo, entries_max: usize },
+    /// Read a page of up to `entries_max` entries, then feed [`Input::Read`].
+    Read { read: ReadId, channel: ChannelKey, bound: HistoryBound, entries_max: usize },
+    /// Find the first entry of each channel that was numbered at its time or later, then feed
+    /// [`Input::Sought`]. One at a time.
+    Seek { read: ReadId, points: Vec<(ChannelKey, WallTime)> },
     /// Make it durable how far users have read, then feed [`Input::ReadsNoted`]. One at a time.
     NoteReads(Vec<ReadCursor>),
     /// Send the same frame on each of the links.
@@ -117,6 +127,7 @@ pub struct Owner {
     counts: OwnerCounts,
     presence: Presence,
     read_cursors: ReadCursors,
+    locating: locating::Locating,
     trace: trace::Trace,
 }
 
@@ -191,11 +202,13 @@ impl Owner {
         match input {
             Input::LinkDown { link } => {
                 self.link_down(link);
+                self.stop_locating(link, effects);
                 self.presence(now, users::Input::LinkDown { link }, effects);
             }
             Input::Frame { link, frame } => self.frame(now, wall, link, frame, effects),
             Input::Stored { count } => self.stored(now, count, effects),
             Input::Read { read, entries } => self.read_done(read, entries, effects),
+            Input::Sought { read, firsts } => self.sought(read, &firsts, effects),
             Input::ReadsNoted => self.reads_noted(now, effects),
             Input::Tick => {
                 self.presence(now, users::Input::Tick, effects);
@@ -224,6 +237,9 @@ impl Owner {
                 }
                 reply(link, FromOwner::Opened { ticket, channels, ended }, effects);
             }
+            ToOwner::Locate { ticket, user, points } => {
+                self.locate(link, ticket, user, points, effects);
+            }
             ToOwner::Close { user } => self.close(link, &user),
             ToOwner::Subscribe { channel } => {
                 self.interest.subscribe(link, &channel);
@@ -243,8 +259,8 @@ impl Owner {
                     self.refuse(link, ticket, refusal, effects);
                 }
             }
-            ToOwner::Read { ticket, channel, reader, after, entries_max } => {
-                let request = ReadRequest { channel, reader, after, entries_max };
+            ToOwner::Read { ticket, channel, reader, bound, entries_max } => {
+                let request = ReadRequest { channel, reader, bound, entries_max };
                 if let Err(refusal) = self.read(link, ticket, request, effects) {
                     self.refuse(link, ticket, refusal, effects);
                 }
@@ -359,7 +375,7 @@ impl Owner {
         request: ReadRequest,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let ReadRequest { channel, reader, after, entries_max } = request;
+        let ReadRequest { channel, reader, bound, entries_max } = request;
         if !self.may_read(&channel, reader.as_ref()) {
             return Err(Refusal::not_member(&channel));
         }
@@ -375,7 +391,14 @@ impl Owner {
         let read = ReadId(self.last_read);
         self.counts.reads += 1;
         self.reads.insert(read, Read { link, ticket, channel: channel.clone(), reader });
-        effects.push(Effect::Read { read, channel, after, entries_max });
+        let bound = match bound {
+            // What the store holds beyond the head is not told of, and so no part of the page.
+            HistoryBound::Before(before) => {
+                HistoryBound::Before(before.min(self.head(&channel).next()))
+            }
+            HistoryBound::After(_) | HistoryBound::Since(_) => bound,
+        };
+        effects.push(Effect::Read { read, channel, bound, entries_max });
         Ok(())
     }
 
@@ -481,7 +504,7 @@ struct Submission {
 struct ReadRequest {
     channel: ChannelKey,
     reader: Option<UserId>,
-    after: SeqNo,
+    bound: HistoryBound,
     entries_max: u32,
 }
 

@@ -79,7 +79,10 @@ fn appended(effects: &[Effect]) -> Vec<u64> {
         .iter()
         .filter_map(|effect| match effect {
             Effect::Append(entry) => Some(entry.entry.seq.0),
-            Effect::Read { .. } | Effect::NoteReads(_) | Effect::Send { .. } => None,
+            Effect::Read { .. }
+            | Effect::Seek { .. }
+            | Effect::NoteReads(_)
+            | Effect::Send { .. } => None,
         })
         .collect()
 }
@@ -181,9 +184,11 @@ fn gateways_that_have_a_user_open_hear_of_their_joins() {
         Effect::Send { links, frame: FromOwner::Joined { seq, .. } } => {
             links.as_slice() == [LinkId(2)] && *seq == SeqNo(2)
         }
-        Effect::Append(_) | Effect::Read { .. } | Effect::NoteReads(_) | Effect::Send { .. } => {
-            false
-        }
+        Effect::Append(_)
+        | Effect::Read { .. }
+        | Effect::Seek { .. }
+        | Effect::NoteReads(_)
+        | Effect::Send { .. } => false,
     });
     assert!(heard, "{effects:?}");
 }
@@ -195,7 +200,7 @@ fn history_is_for_members_and_a_lost_link_takes_its_reads_with_it() {
         ticket: Ticket(ticket),
         channel: channel(),
         reader,
-        after: SeqNo(0),
+        bound: HistoryBound::After(SeqNo(0)),
         entries_max: 10,
     };
     assert_eq!(rejected_code(&owner.ask(read(1, Some(user("bob"))))), Some(RejectCode::NotMember));
@@ -226,7 +231,7 @@ fn a_page_has_no_more_entries_than_the_limit_whatever_is_asked_for() {
             ticket: Ticket(1),
             channel: channel(),
             reader: None,
-            after: SeqNo(0),
+            bound: HistoryBound::After(SeqNo(0)),
             entries_max: asked,
         });
         let [Effect::Read { entries_max, .. }] = &effects[..] else {
@@ -243,7 +248,7 @@ fn a_link_has_no_more_pages_read_for_it_than_a_gateway_asks_for() {
         ticket: Ticket(1),
         channel: channel(),
         reader: None,
-        after: SeqNo(0),
+        bound: HistoryBound::After(SeqNo(0)),
         entries_max: 10,
     };
     let begun = |effects: &[Effect]| match effects {
@@ -262,6 +267,25 @@ fn a_link_has_no_more_pages_read_for_it_than_a_gateway_asks_for() {
     assert!(begun(&owner.ask(read())).is_some());
     owner.feed(Input::LinkDown { link: LINK });
     assert!(begun(&owner.ask(read())).is_some(), "the link took its reads with it");
+}
+
+#[test]
+fn a_page_backwards_ends_at_the_head_though_the_store_holds_more() {
+    let mut owner = with_ada();
+    let mut asked = |bound| {
+        let (ticket, reader) = (Ticket(1), Some(user("ada")));
+        let read =
+            ToOwner::Read { ticket, channel: channel(), reader, bound, entries_max: u32::MAX };
+        match owner.ask(read).as_slice() {
+            [Effect::Read { bound, entries_max: PAGE_ENTRIES_MAX, .. }] => *bound,
+            effects => panic!("no read: {effects:?}"),
+        }
+    };
+    let before = |seq| HistoryBound::Before(SeqNo(seq));
+    assert_eq!(asked(before(u64::MAX)), before(2));
+    assert_eq!(asked(before(1)), before(1));
+    let since = HistoryBound::Since(WallTime(7));
+    assert_eq!(asked(since), since);
 }
 
 #[test]
@@ -312,6 +336,7 @@ fn the_time_to_durable_is_each_entrys_own() {
 
 mod changes;
 mod frames;
+mod locating;
 mod reads;
 mod report;
 mod trace;

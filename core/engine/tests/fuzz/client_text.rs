@@ -148,7 +148,8 @@ pub(crate) fn hello(random: &mut Random, tokens: &Tokens) -> String {
     let resume: Vec<String> = (0..resumed)
         .map(|_| {
             let after = if random.one_in(20) { 1_000 } else { random.below(2) };
-            format!(r#"{{"channel":"{}","after":{after}}}"#, channel(random))
+            let point = if random.one_in(4) { "since_ms" } else { "after" };
+            format!(r#"{{"channel":"{}","{point}":{after}}}"#, channel(random))
         })
         .collect();
     format!(r#"{{"type":"hello","token":"{token}","resume":[{}],"client":"f"}}"#, resume.join(","))
@@ -178,8 +179,9 @@ fn good(random: &mut Random, tokens: &Tokens) -> String {
             let limit =
                 if random.one_in(2) { "null".to_owned() } else { random.below(200).to_string() };
             let after = position(random);
+            let bound = random.pick(&["after", "before", "since_ms", "until"]);
             format!(
-                r#"{{"type":"history","id":{id},"channel":"{channel}","after":{after},"limit":{limit}}}"#
+                r#"{{"type":"history","id":{id},"channel":"{channel}","{bound}":{after},"limit":{limit}}}"#
             )
         }
         20 | 21 => {

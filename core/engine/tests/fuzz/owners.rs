@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use seriatim_engine::entry::{Content, Entry};
 use seriatim_engine::frame::{PresenceState, RejectCode};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelId, ChannelKey, ConnectionId, Nonce, SeqNo, UserId, UserKey};
 use seriatim_engine::link::{EndedChannel, FromOwner, OpenedChannel, Ticket, ToOwner, Told};
 use seriatim_engine::membership::Change;
@@ -43,6 +44,7 @@ fn entries(after: u64, upto: u64) -> Vec<Entry> {
 pub(crate) fn ticket(frame: &ToOwner) -> Option<Ticket> {
     match frame {
         ToOwner::Open { ticket, .. }
+        | ToOwner::Locate { ticket, .. }
         | ToOwner::Submit { ticket, .. }
         | ToOwner::Change { ticket, .. }
         | ToOwner::Read { ticket, .. } => Some(*ticket),
@@ -61,6 +63,7 @@ pub(crate) fn ticket(frame: &ToOwner) -> Option<Ticket> {
 pub(crate) fn answered(frame: &FromOwner) -> Option<Ticket> {
     match frame {
         FromOwner::Opened { ticket, .. }
+        | FromOwner::Located { ticket, .. }
         | FromOwner::Accepted { ticket, .. }
         | FromOwner::Rejected { ticket, .. }
         | FromOwner::Page { ticket, .. } => Some(*ticket),
@@ -101,6 +104,21 @@ impl Owners {
         FromOwner::Entries { channel, entries }
     }
 
+    /// Somewhere below the head.
+    fn located(
+        &mut self,
+        ticket: Ticket,
+        user: &UserKey,
+        points: &[(ChannelId, WallTime)],
+    ) -> FromOwner {
+        let mut located = Vec::new();
+        for (channel, at) in points {
+            let key = ChannelKey { workspace: user.workspace.clone(), channel: channel.clone() };
+            located.push((channel.clone(), SeqNo(at.0.min(*self.head(&key)))));
+        }
+        FromOwner::Located { ticket, points: located }
+    }
+
     pub(crate) fn answer(&mut self, random: &mut Random, asked: &ToOwner) -> Vec<FromOwner> {
         if let Some(ticket) = ticket(asked)
             && (random.one_in(12) || self.hostile && random.one_in(4))
@@ -133,6 +151,7 @@ impl Owners {
                 }
                 vec![FromOwner::Opened { ticket: *ticket, channels, ended }]
             }
+            ToOwner::Locate { ticket, user, points } => vec![self.located(*ticket, user, points)],
             ToOwner::Subscribe { channel } => {
                 let head = SeqNo(*self.head(channel));
                 vec![FromOwner::Head { channel: channel.clone(), head }]
@@ -147,9 +166,9 @@ impl Owners {
             ToOwner::Change { ticket, channel, by, change } => {
                 self.change(random, *ticket, channel, by, change)
             }
-            ToOwner::Read { ticket, channel, after, .. } => {
+            ToOwner::Read { ticket, channel, bound, .. } => {
                 let head = *self.head(channel);
-                let mut after = after.0;
+                let mut after = start(*bound, head);
                 if self.hostile && random.one_in(3) {
                     after = after.saturating_add(random.below(3) as u64).saturating_sub(1);
                 }
@@ -239,5 +258,14 @@ impl Owners {
                 FromOwner::Rejected { ticket, code, message: "no".to_owned() }
             }
         }
+    }
+}
+
+/// The position after which a page begins.
+fn start(bound: HistoryBound, head: u64) -> u64 {
+    match bound {
+        HistoryBound::After(after) => after.0,
+        HistoryBound::Before(before) => before.0.min(head).saturating_sub(3),
+        HistoryBound::Since(at) => at.0.min(head),
     }
 }

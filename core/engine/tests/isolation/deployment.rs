@@ -6,6 +6,7 @@ use std::time::Duration;
 use seriatim_engine::entry::Entry;
 use seriatim_engine::frame::{ClientFrame, Resume};
 use seriatim_engine::gateway::{Effect, Gateway, GatewayConfig, Input, RateLimits};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelKey, ConnectionId, ShardId, UserId, WorkspaceId};
 use seriatim_engine::limits::SERVER_FRAME_BYTES_MAX;
 use seriatim_engine::link::{LinkId, ToOwner};
@@ -138,11 +139,19 @@ impl Deployment {
                         self.log.entry(one.channel).or_default().push(one.entry);
                         inputs.push_back(owner::Input::Stored { count: 1 });
                     }
-                    owner::Effect::Read { read, channel, after, entries_max } => {
+                    owner::Effect::Read { read, channel, bound, entries_max } => {
                         let log = self.log.get(&channel).into_iter().flatten();
-                        let entries = log.filter(|entry| entry.seq > after).take(entries_max);
-                        let entries = entries.cloned().collect();
+                        let wanted = log.filter(|entry| lies_in(bound, entry));
+                        let entries = wanted.take(entries_max).cloned().collect();
                         inputs.push_back(owner::Input::Read { read, entries });
+                    }
+                    owner::Effect::Seek { read, points } => {
+                        let first = |(channel, at): (ChannelKey, WallTime)| {
+                            let log = self.log.get(&channel).into_iter().flatten();
+                            log.filter(|entry| entry.at >= at).map(|entry| entry.seq).next()
+                        };
+                        let firsts = points.into_iter().map(first).collect();
+                        inputs.push_back(owner::Input::Sought { read, firsts });
                     }
                     owner::Effect::NoteReads(_) => inputs.push_back(owner::Input::ReadsNoted),
                     owner::Effect::Send { frame, .. } => {
@@ -164,6 +173,15 @@ impl Deployment {
                 other => panic!("not a whole text frame: {other:?}"),
             }
         }
+    }
+}
+
+/// The logs here are far shorter than a page.
+fn lies_in(bound: HistoryBound, entry: &Entry) -> bool {
+    match bound {
+        HistoryBound::After(after) => entry.seq > after,
+        HistoryBound::Before(before) => entry.seq < before,
+        HistoryBound::Since(at) => entry.at >= at,
     }
 }
 

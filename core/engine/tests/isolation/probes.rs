@@ -8,6 +8,7 @@ use seriatim_engine::frame::{ClientFrame, PresenceState, Resume};
 use seriatim_engine::ids::{ChannelId, Nonce, SeqNo, UserId};
 use seriatim_engine::limits::{HEARTBEAT, PRESENCE_GRACE, USER_BURST_MAX};
 use seriatim_engine::membership::direct_channel;
+use seriatim_engine::time::WallTime;
 
 use crate::deployment::Deployment;
 
@@ -96,7 +97,9 @@ fn probes() -> Vec<Vec<ClientFrame>> {
             vec![ClientFrame::AddMember { id: 1, channel: own(), user: user("eve") }],
             vec![ClientFrame::AddMember { id: 1, channel: own(), user: user("ada") }],
             vec![ClientFrame::RemoveMember { id: 1, channel: own(), user: user("bob") }],
-            vec![ClientFrame::History { id: 1, channel: own(), after: SeqNo(0), limit: None }],
+            vec![ClientFrame::history_after(1, own(), SeqNo(0))],
+            vec![history(own(), Some(SeqNo(u64::MAX)), None)],
+            vec![history(own(), None, Some(WallTime(0)))],
             vec![ClientFrame::Typing { channel: own() }],
             vec![ClientFrame::Read { channel: own(), seq: SeqNo(2) }],
         ]);
@@ -111,8 +114,12 @@ fn probes() -> Vec<Vec<ClientFrame>> {
     probes
 }
 
+fn history(channel: ChannelId, before: Option<SeqNo>, since_ms: Option<WallTime>) -> ClientFrame {
+    ClientFrame::History { id: 1, channel, after: None, before, since_ms, limit: None }
+}
+
 fn resume() -> Vec<Resume> {
-    channels().map(|channel| Resume { channel, after: SeqNo(0) }).into()
+    channels().map(|channel| Resume { channel, after: Some(SeqNo(0)), since_ms: None }).into()
 }
 
 /// What there is in a workspace before anybody probes: `general` with what `bodies` say.

@@ -2,12 +2,15 @@
 
 use bytes::Bytes;
 use seriatim_engine::entry::{ChannelEntry, Entry};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelKey, SeqNo};
+use seriatim_engine::time::WallTime;
 
-use super::index::Source;
+use super::extent::Stored;
+use super::index::{Since, Source};
 use super::page::Page;
 use super::peek::put_channel;
-use super::record::{self, Flaw, decode_channel};
+use super::record::{self, Flaw, body_bytes, decode_channel};
 use super::run::entry_of;
 use super::store::LogStore;
 use crate::StoreError;
@@ -19,16 +22,63 @@ impl LogStore {
     pub(super) async fn page(
         &self,
         channel: &ChannelKey,
-        after: SeqNo,
+        bound: HistoryBound,
         entries_max: usize,
         bytes_max: usize,
     ) -> Result<Vec<Entry>, StoreError> {
         let mut name = Vec::new();
         put_channel(channel, &mut name);
-        self.page_of(&name, after, Page::new(entries_max, bytes_max)).await
+        match bound {
+            HistoryBound::After(after) => {
+                self.page_after(&name, after, Page::new(entries_max, bytes_max)).await
+            }
+            HistoryBound::Before(before) => {
+                self.page_before(&name, before, entries_max, bytes_max).await
+            }
+            HistoryBound::Since(at) => match self.first_since(&name, at).await? {
+                Some(first) => {
+                    let page = Page::new(entries_max, bytes_max);
+                    self.page_after(&name, first.before(), page).await
+                }
+                None => Ok(Vec::new()),
+            },
+        }
     }
 
-    async fn page_of(
+    /// Reads as many entries as the page may have, however large, and keeps the newest: at most
+    /// [`seriatim_engine::limits::PAGE_ENTRIES_MAX`] bodies are more than is given.
+    async fn page_before(
+        &self,
+        name: &[u8],
+        before: SeqNo,
+        entries_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let last = before.0.saturating_sub(1).min(self.index().head(name).0);
+        let after = last.saturating_sub(u64::try_from(entries_max).unwrap_or(u64::MAX));
+        let entries_max = usize::try_from(last - after).unwrap_or(entries_max);
+        let page = Page::new(entries_max, usize::MAX);
+        let entries = self.page_after(name, SeqNo(after), page).await?;
+        Ok(newest(entries, bytes_max))
+    }
+
+    /// The first entry that was numbered at `at` or later.
+    async fn first_since(&self, name: &[u8], at: WallTime) -> Result<Option<SeqNo>, StoreError> {
+        let since = self.index().first_since(name, at).map_err(in_memory)?;
+        let Stored { run, extent } = match since {
+            None => return Ok(None),
+            Some(Since::At(seq)) => return Ok(Some(seq)),
+            Some(Since::InRun(stored)) => stored,
+        };
+        let mut page = Page::first_since(at);
+        run.read_page(name, &extent, extent.first, &mut page).await?;
+        match page.into_entries().first() {
+            Some(entry) => Ok(Some(entry.seq)),
+            None => Err(run.corrupt(extent.offset, "no entry is as late as its channel says")),
+        }
+    }
+
+    async fn page_after(
         &self,
         name: &[u8],
         after: SeqNo,
@@ -66,7 +116,7 @@ impl LogStore {
             let channel = decode_channel(&name).map_err(in_memory)?;
             let mut after = SeqNo::ZERO;
             while after < head {
-                let page = self.page_of(&name, after, Page::new(AUDIT_PAGE, usize::MAX)).await?;
+                let page = self.page_after(&name, after, Page::new(AUDIT_PAGE, usize::MAX)).await?;
                 after = page.last().map(|entry| entry.seq).ok_or_else(|| in_memory(LOST))?;
                 let of_channel = |entry| ChannelEntry { channel: channel.clone(), entry };
                 entries.extend(page.into_iter().map(of_channel));
@@ -77,6 +127,18 @@ impl LogStore {
 }
 
 const LOST: Flaw = "an entry below its channel's head is nowhere";
+
+/// The last of `entries`, as many as have no more than `bytes_max` bytes of bodies. The very last
+/// is one of them, however large.
+fn newest(mut entries: Vec<Entry>, bytes_max: usize) -> Vec<Entry> {
+    let mut bytes = 0_usize;
+    let fits = |(number, entry): &(usize, &Entry)| {
+        bytes = bytes.saturating_add(body_bytes(entry));
+        *number == 0 || bytes <= bytes_max
+    };
+    let kept = entries.iter().rev().enumerate().take_while(fits).count();
+    entries.split_off(entries.len() - kept)
+}
 
 /// Adds records of consecutive entries to the page.
 fn add_records(

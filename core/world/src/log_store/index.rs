@@ -12,7 +12,7 @@ use seriatim_engine::ids::{Epoch, SeqNo};
 use seriatim_engine::time::{LogTime, WallTime};
 
 use super::extent::{Extent, Stored};
-use super::peek::{Peek, record_length};
+use super::peek::{Peek, peek, record_length};
 use super::record::Flaw;
 use super::run::Run;
 use super::run_name::RunName;
@@ -47,8 +47,24 @@ pub(super) struct Channel {
 pub(super) struct Fresh {
     segment: u32,
     first: SeqNo,
-    newest_at: WallTime,
     places: Vec<Place>,
+    /// The latest wall time of the first [`STRIDE_ENTRIES`] entries, of the first two strides of
+    /// them, and so on, so it never falls.
+    newest: Vec<WallTime>,
+}
+
+/// Entries of a channel in memory that are looked at one by one to find a time.
+const STRIDE_ENTRIES: usize = 128;
+
+impl Fresh {
+    fn push(&mut self, place: Place, at: WallTime) {
+        let newest = self.newest.last().map_or(at, |newest| at.max(*newest));
+        match self.newest.last_mut() {
+            Some(last) if !self.places.len().is_multiple_of(STRIDE_ENTRIES) => *last = newest,
+            _ => self.newest.push(newest),
+        }
+        self.places.push(place);
+    }
 }
 
 /// Where in memory a record lies.
@@ -116,6 +132,13 @@ pub(super) enum Source {
     Memory(Vec<Bytes>),
 }
 
+/// Where the first entry of a time lies.
+pub(super) enum Since {
+    /// Somewhere in this channel's share of a run.
+    InRun(Stored),
+    At(SeqNo),
+}
+
 impl Index {
     pub(super) fn number(&self, name: &[u8]) -> Option<ChannelNumber> {
         self.numbers.get(name).copied()
@@ -169,16 +192,12 @@ impl Index {
         let channel = self.channel(number);
         channel.head = channel.head.next();
         let place = Place { chunk, offset };
-        match channel.fresh.last_mut().filter(|fresh| fresh.segment == segment) {
-            Some(fresh) => {
-                fresh.newest_at = fresh.newest_at.max(at);
-                fresh.places.push(place);
-            }
-            None => {
-                let first = channel.head;
-                channel.fresh.push(Fresh { segment, first, newest_at: at, places: vec![place] });
-            }
+        if channel.fresh.last().is_none_or(|fresh| fresh.segment != segment) {
+            let first = channel.head;
+            let (places, newest) = (Vec::new(), Vec::new());
+            channel.fresh.push(Fresh { segment, first, places, newest });
         }
+        channel.fresh.last_mut().expect("one was pushed if there was none").push(place, at);
     }
 
     /// Adds an entry that was read from a segment.
@@ -264,6 +283,34 @@ impl Index {
             }
         }
         sources
+    }
+
+    /// The channel's newest durable position.
+    pub(super) fn head(&self, name: &[u8]) -> SeqNo {
+        let channel = self.number(name).and_then(|number| self.channels.get(number.0));
+        channel.map_or(SeqNo::ZERO, |channel| channel.head)
+    }
+
+    /// Where the channel's first entry that was numbered at `at` or later is; none if there is no
+    /// such entry.
+    pub(super) fn first_since(&self, name: &[u8], at: WallTime) -> Result<Option<Since>, Flaw> {
+        let Some(channel) = self.number(name).and_then(|number| self.channels.get(number.0)) else {
+            return Ok(None);
+        };
+        if let Some(stored) = channel.stored.iter().find(|stored| stored.extent.newest_at >= at) {
+            return Ok(Some(Since::InRun(stored.clone())));
+        }
+        for fresh in &channel.fresh {
+            let stride = fresh.newest.partition_point(|newest| *newest < at);
+            let Some(memtable) = self.memtables.get(&fresh.segment) else { continue };
+            for number in stride * STRIDE_ENTRIES..fresh.places.len() {
+                let Some(place) = fresh.places.get(number) else { break };
+                if peek(&memtable.at(*place))?.at >= at {
+                    return Ok(Some(Since::At(SeqNo(fresh.first.0 + number as u64))));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// All records in memory, in no order that counts between channels.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use seriatim_engine::entry::Entry;
 use seriatim_engine::ids::SeqNo;
+use seriatim_engine::time::WallTime;
 
 use super::block::{self, Decoded, Section, SectionKind};
 use super::extent::{Extent, MARKS_BLOCK_BYTES, MARKS_PER_BLOCK, Mark};
@@ -21,6 +22,10 @@ const READ_BYTES_MAX: usize = 256 * 1024;
 
 /// What one read fetches at least, where there is so much: less would not be quicker.
 const READ_BYTES_MIN: usize = 4 * 1024;
+
+/// What one read fetches at least that looks for a time: the last stride that is too early, and the
+/// one after it.
+const SOUGHT_BYTES: usize = 16 * 1024;
 
 /// A run that can be read.
 pub(super) struct Run {
@@ -110,6 +115,7 @@ impl Run {
     }
 
     /// Adds the entries of `channel` from `from` on to `page`, until it is full or the extent ends.
+    /// A page that begins at a time is looked for by the marks, too.
     pub(super) async fn read_page(
         &self,
         channel: &[u8],
@@ -120,7 +126,7 @@ impl Run {
         let mut seq = extent.first;
         let mut offset = extent.offset;
         if extent.marks > 0
-            && let Some(mark) = self.last_mark(extent, |mark| mark.seq <= from).await?
+            && let Some(mark) = self.last_mark(extent, is_before(from, page.since())).await?
         {
             (seq, offset) = (mark.seq, extent.offset.saturating_add(mark.offset));
         }
@@ -128,7 +134,8 @@ impl Run {
         let average = usize::try_from(extent.bytes / extent.count).unwrap_or(READ_BYTES_MAX);
         let skipped = usize::try_from(from.0.saturating_sub(seq.0)).unwrap_or(usize::MAX);
         let wanted = page.room().saturating_add(skipped).saturating_mul(average + average / 8);
-        let mut length = wanted.clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+        let least = if page.since().is_some() { SOUGHT_BYTES } else { READ_BYTES_MIN };
+        let mut length = wanted.clamp(least, READ_BYTES_MAX);
         while offset < extent.end() && !page.is_full() {
             let left = usize::try_from(extent.end() - offset).unwrap_or(usize::MAX);
             let bytes = self.read(offset, length.min(left)).await?;
@@ -207,6 +214,12 @@ impl Run {
             }
         }
     }
+}
+
+/// Whether a page from `from` on, or the first entry as late as `since`, lies behind the start of a
+/// mark's stride.
+fn is_before(from: SeqNo, since: Option<WallTime>) -> impl Fn(&Mark) -> bool {
+    move |mark| since.map_or(mark.seq <= from, |since| mark.newest_at < since)
 }
 
 /// The record at the start of `bytes`, and what follows it; none if it is not all there.

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seriatim_engine::entry::{Batch, ChannelEntry, Entry, ReadCursor};
-use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
+use seriatim_engine::history_bound::HistoryBound;
+use seriatim_engine::ids::{ChannelKey, Epoch, ShardId};
 use seriatim_engine::limits::STORE_BATCH_MAX;
 use seriatim_engine::time::LogTime;
 use tokio::sync::Notify;
@@ -314,10 +315,10 @@ impl Store for LogStore {
     fn history<'a>(
         &'a self,
         channel: &'a ChannelKey,
-        after: SeqNo,
+        bound: HistoryBound,
         entries_max: usize,
         bytes_max: usize,
     ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
-        Box::pin(self.page(channel, after, entries_max, bytes_max))
+        Box::pin(self.page(channel, bound, entries_max, bytes_max))
     }
 }

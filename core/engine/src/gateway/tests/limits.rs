@@ -10,7 +10,7 @@ use crate::limits::{
 #[test]
 fn pages_for_requests_are_bounded_for_all_sessions_of_a_shard_together() {
     let mut gateway = new();
-    let history = r#"{"type":"history","id":1,"channel":"general"}"#;
+    let history = r#"{"type":"history","id":1,"channel":"general","after":0}"#;
     let mut asked = Vec::new();
     for number in 1..=SHARD_PAGES_MAX as u64 / SESSION_PAGES_MAX as u64 {
         let connection = ConnectionId(number);

@@ -51,8 +51,8 @@ fn told(effects: &[Effect]) -> Vec<String> {
 
 fn page(owner: &mut Owner, reader: Option<&str>, stored: Vec<Entry>) -> Vec<Effect> {
     let reader = reader.map(user);
-    let (ticket, after, entries_max) = (Ticket(7), SeqNo(0), 10);
-    let ask = ToOwner::Read { ticket, channel: channel(), reader, after, entries_max };
+    let (ticket, bound, entries_max) = (Ticket(7), HistoryBound::After(SeqNo(0)), 10);
+    let ask = ToOwner::Read { ticket, channel: channel(), reader, bound, entries_max };
     match owner.ask(ask).as_slice() {
         [Effect::Read { read, .. }] => owner.feed(Input::Read { read: *read, entries: stored }),
         refused => panic!("no read: {refused:?}"),
@@ -222,9 +222,9 @@ fn too_many_members_and_too_many_channels_are_refused_and_counted() {
 #[test]
 fn a_former_member_reads_nothing_even_if_they_asked_before() {
     let mut owner = private();
-    let (ticket, after, entries_max) = (Ticket(7), SeqNo(0), 10);
+    let (ticket, bound, entries_max) = (Ticket(7), HistoryBound::After(SeqNo(0)), 10);
     let reader = Some(user("bob"));
-    let ask = ToOwner::Read { ticket, channel: channel(), reader, after, entries_max };
+    let ask = ToOwner::Read { ticket, channel: channel(), reader, bound, entries_max };
     let asked = owner.ask(ask.clone());
     owner.ask(change(1, "ada", remove("bob")));
     owner.feed(Input::Stored { count: 1 });

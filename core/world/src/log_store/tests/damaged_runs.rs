@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use seriatim_engine::entry::ChannelEntry;
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{Epoch, SeqNo};
 
 use super::memory_disk::MemoryDisk;
@@ -55,7 +56,7 @@ fn checked(disk: &MemoryDisk) -> CheckReport {
 fn unreadable(store: &LogStore, log: &[ChannelEntry]) -> u64 {
     let readable = |entry: &&ChannelEntry| {
         let after = SeqNo(entry.entry.seq.0 - 1);
-        match poll_once(store.history(&entry.channel, after, 1, 1)).unwrap() {
+        match poll_once(store.history(&entry.channel, HistoryBound::After(after), 1, 1)).unwrap() {
             Ok(page) => {
                 assert_eq!(page.first(), Some(&entry.entry), "another entry was served");
                 true

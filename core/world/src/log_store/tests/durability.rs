@@ -12,6 +12,7 @@ use super::sample::{
     open_rolling, run, three_batches, tidy, try_open,
 };
 use crate::log_store::RecoveryReport;
+use crate::log_store::tests::sample::after;
 use crate::{Store as _, StoreError};
 
 #[test]
@@ -48,7 +49,7 @@ fn full_segment_is_followed_by_the_next_and_both_survive_a_power_loss() {
 
     assert_eq!(entries(&again), sent);
     assert_eq!(report.segments, disk.names().len() as u64);
-    let page = run(again.history(&channel("c"), SeqNo(2), 100, 1 << 20)).unwrap();
+    let page = run(again.history(&channel("c"), after(2), 100, 1 << 20)).unwrap();
     assert_eq!(page, sent[2..].iter().map(|sent| sent.entry.clone()).collect::<Vec<_>>());
 }
 

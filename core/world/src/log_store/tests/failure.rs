@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use seriatim_engine::entry::Batch;
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{Epoch, SeqNo};
 use seriatim_engine::time::LogTime;
 
@@ -103,7 +104,7 @@ fn history_does_not_wait_for_an_append_in_progress() {
     let mut slow = store.append(batch);
     assert!(poll_once(&mut slow).is_none());
     disk.resume();
-    let page = run(store.history(&channel("d"), SeqNo(0), 10, 1000)).unwrap();
+    let page = run(store.history(&channel("d"), HistoryBound::After(SeqNo(0)), 10, 1000)).unwrap();
 
     assert_eq!(page.len(), 2);
 }

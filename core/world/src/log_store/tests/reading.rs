@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use seriatim_engine::entry::{ChannelEntry, Entry};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::SeqNo;
+use seriatim_engine::time::WallTime;
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{
-    SHARD, append, channel, entries, message, open, open_rolling, options, run, three_batches,
-    tidy, try_open,
+    SHARD, after, append, channel, entries, message, open, open_rolling, options, run,
+    three_batches, tidy, try_open,
 };
 use crate::conformance::store_suite;
 use crate::log_store::LogStore;
@@ -51,15 +53,19 @@ fn pages_are_read_whole_and_in_order_wherever_their_entries_lie() {
                 .filter(|entry| entry.channel == channel(name))
                 .map(|entry| entry.entry.clone())
                 .collect();
-            for after in 0..=120 {
-                let page = run(store.history(&channel(name), SeqNo(after), 17, 1 << 20)).unwrap();
-                let after = usize::try_from(after).unwrap();
-                assert_eq!(page, of_channel[after..of_channel.len().min(after + 17)]);
+            for seq in 0..=120 {
+                let page = |bound| run(store.history(&channel(name), bound, 17, 1 << 20)).unwrap();
+                let count = usize::try_from(seq).unwrap();
+                let later = &of_channel[count..of_channel.len().min(count + 17)];
+                assert_eq!(page(after(seq)), later);
+                assert_eq!(page(HistoryBound::Since(WallTime(1_001 + seq))), later);
+                let earlier = &of_channel[count.saturating_sub(17)..count];
+                assert_eq!(page(HistoryBound::Before(SeqNo(seq + 1))), earlier);
             }
         }
-        let count = |bytes| run(store.history(&channel("c"), SeqNo(0), 100, bytes)).unwrap().len();
+        let count = |bytes| run(store.history(&channel("c"), after(0), 100, bytes)).unwrap().len();
         assert_eq!((count(4 * 300 + 9_000), count(4 * 300 + 8_999)), (5, 4));
-        assert_eq!(run(store.history(&channel("c"), SeqNo(u64::MAX), 9, 9)).unwrap(), []);
+        assert_eq!(run(store.history(&channel("c"), after(u64::MAX), 9, 9)).unwrap(), []);
     }
 }
 
@@ -79,14 +85,24 @@ fn a_page_of_a_long_channel_is_found_by_its_marks() {
     assert_eq!(run_files(&disk).len(), 1);
 
     disk.count_reads();
-    for after in (0..4_000).step_by(61) {
+    let page = |bound| {
         let before = disk.count_reads();
-        let page = run(store.history(&channel("c"), SeqNo(after), 3, 1 << 20)).unwrap();
+        let page = run(store.history(&channel("c"), bound, 3, 1 << 20)).unwrap();
         let seqs: Vec<u64> = page.iter().map(|entry| entry.seq.0).collect();
-        assert_eq!(seqs, Vec::from_iter(after + 1..=after + 3));
         let (reads, bytes) = disk.count_reads();
-        assert!(reads - before.0 <= 5, "{} reads for a page", reads - before.0);
-        assert!(bytes - before.1 < 32 * 1024, "{} bytes for a page", bytes - before.1);
+        (seqs, reads - before.0, bytes - before.1)
+    };
+    for seq in (0..4_000).step_by(61) {
+        for bound in [after(seq), HistoryBound::Before(SeqNo(seq + 4))] {
+            let (seqs, reads, bytes) = page(bound);
+            assert_eq!(seqs, Vec::from_iter(seq + 1..=seq + 3));
+            assert!(reads <= 5, "{reads} reads for a page");
+            assert!(bytes < 32 * 1024, "{bytes} bytes for a page");
+        }
+        let (seqs, reads, bytes) = page(HistoryBound::Since(WallTime(1_001 + seq)));
+        assert_eq!(seqs, Vec::from_iter(seq + 1..=seq + 3));
+        assert!(reads <= 10, "{reads} reads for a page since a time");
+        assert!(bytes < 64 * 1024, "{bytes} bytes for a page since a time");
     }
 }
 
@@ -108,7 +124,7 @@ fn bit_rot_in_a_run_is_reported_and_never_served() {
             rotten[byte] ^= 0x20;
             disk.put(&name, rotten);
             for key in [channel("c"), channel("d")] {
-                match run(store.history(&key, SeqNo(0), 10, 1000)) {
+                match run(store.history(&key, after(0), 10, 1000)) {
                     Ok(page) => {
                         let kept = log.iter().filter(|entry| entry.channel == key);
                         assert!(kept.map(|entry| &entry.entry).eq(&page), "byte {byte}");
@@ -149,7 +165,7 @@ fn run_that_shrank_after_opening_is_reported() {
 
     disk.put(&name, content[..2_000].to_vec());
 
-    let page = run(store.history(&channel("c"), SeqNo(0), 100, 1 << 20));
+    let page = run(store.history(&channel("c"), after(0), 100, 1 << 20));
     assert!(matches!(page, Err(StoreError::Corrupt { .. })), "{page:?}");
     assert!(matches!(run(store.entries()), Err(StoreError::Corrupt { .. })));
 }
@@ -170,7 +186,7 @@ fn record_that_strayed_to_anothers_place_is_not_served() {
     swapped[8..8 + 2 * record_bytes].rotate_left(record_bytes);
     disk.put(&name, swapped);
 
-    let page = run(store.history(&channel("c"), SeqNo(0), 10, 1000));
+    let page = run(store.history(&channel("c"), after(0), 10, 1000));
     let what = page.err().unwrap().to_string();
     assert!(what.contains("another record lies here"), "{what}");
 }
@@ -181,10 +197,10 @@ fn failed_read_is_reported_and_poisons_nothing() {
     let (store, log) = layered(&disk);
 
     disk.fail(Operation::Read);
-    let failed = run(store.history(&channel("d"), SeqNo(0), 10, 1000));
+    let failed = run(store.history(&channel("d"), after(0), 10, 1000));
 
     assert!(matches!(failed, Err(StoreError::Failed { .. })), "{failed:?}");
-    assert_eq!(run(store.history(&channel("d"), SeqNo(0), 10, 1000)).unwrap().len(), 10);
+    assert_eq!(run(store.history(&channel("d"), after(0), 10, 1000)).unwrap().len(), 10);
     run(store.claim(SHARD)).unwrap();
     assert_eq!(entries(&store).len(), log.len());
 }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use proptest::test_runner::RngSeed;
 use seriatim_engine::entry::{ChannelEntry, Entry};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::SeqNo;
 
 use super::memory_disk::MemoryDisk;
@@ -160,7 +161,8 @@ fn assert_history(store: &LogStore, log: &[ChannelEntry]) {
         let of_channel = log.iter().filter(|entry| entry.channel == key);
         let expected: Vec<Entry> = of_channel.map(|entry| entry.entry.clone()).collect();
         for after in 0..=expected.len() {
-            let page = run(store.history(&key, SeqNo(after as u64), 4, 60)).unwrap();
+            let page =
+                run(store.history(&key, HistoryBound::After(SeqNo(after as u64)), 4, 60)).unwrap();
             assert!(expected[after..].starts_with(&page), "{name} after {after}: {page:?}");
             assert_eq!(page.is_empty(), after == expected.len(), "{name} after {after}");
         }
@@ -187,7 +189,10 @@ fn check_opened(damaged: &MemoryDisk, batches: &[Vec<ChannelEntry>]) -> bool {
     run(store.recover(SHARD, Duration::MAX)).unwrap();
     // It goes on where it stands, and stays so.
     let epoch = run(store.claim(SHARD)).unwrap();
-    let next = run(store.history(&channel("c"), SeqNo(0), 100, 1 << 20)).unwrap().len() as u64 + 1;
+    let next = run(store.history(&channel("c"), HistoryBound::After(SeqNo(0)), 100, 1 << 20))
+        .unwrap()
+        .len() as u64
+        + 1;
     append(&store, epoch, &[message("c", next, "more")]).unwrap();
     let (again, _) = try_open(&damaged.lose_power(|| false), 200).unwrap();
     let expected = [batches[..kept].concat(), vec![message("c", next, "more")]].concat();
@@ -229,7 +234,9 @@ fn check_while_open(disk: &MemoryDisk, batches: &[Vec<ChannelEntry>], damage: im
         let key = channel(name);
         let expected = || log.iter().filter(|entry| entry.channel == key);
         for after in 0..=expected().count() {
-            match poll_once(store.history(&key, SeqNo(after as u64), 4, 60)).unwrap() {
+            match poll_once(store.history(&key, HistoryBound::After(SeqNo(after as u64)), 4, 60))
+                .unwrap()
+            {
                 Ok(page) => {
                     let rest: Vec<Entry> =
                         expected().skip(after).map(|entry| entry.entry.clone()).collect();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::WorkspaceId;
 use seriatim_engine::ids::{ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId};
 use seriatim_engine::time::{LogTime, WallTime};
@@ -59,6 +60,11 @@ pub(in crate::log_store) fn changes(name: &str, seq: u64) -> [ChannelEntry; 7] {
 fn entry(name: &str, seq: u64, content: Content) -> ChannelEntry {
     let entry = Entry { seq: SeqNo(seq), at: WallTime(1000 + seq), content };
     ChannelEntry { channel: channel(name), entry }
+}
+
+/// The page that begins with the entry after `seq`.
+pub(super) fn after(seq: u64) -> HistoryBound {
+    HistoryBound::After(SeqNo(seq))
 }
 
 /// Runs a future that has nothing to wait for; none if it waits.
