@@ -273,17 +273,10 @@ async function loadEarlier() {
   const room = shown;
   if (room.loading) return;
   room.loading = true;
-  const until = room.first; // exclusive
-  const after = Math.max(0, until - 1 - PAGE);
   try {
-    for (let from = after, more = until > 1; more; ) {
-      const page = await client.history(room.name, from, PAGE);
-      const older = page.messages.filter(({ seq }) => seq < until);
-      room.page = [...(room.page ?? []), ...older];
-      from = page.messages.at(-1)?.seq ?? until;
-      more = page.more && from < until - 1;
-    }
-    const items = room.prepend(room.page ?? []);
+    const none = { messages: [] };
+    const page = room.first > 1 ? await client.earlier(room.name, room.first, PAGE) : none;
+    const items = room.prepend(page.messages);
     meet(items.map(({ entry }) => entry));
     if (room === shown) {
       const fromEnd = $("scroller").scrollHeight - $("scroller").scrollTop;
@@ -294,7 +287,6 @@ async function loadEarlier() {
   } catch (error) {
     $("problem").textContent = `Can't read the history: ${error.message}`;
   } finally {
-    room.page = undefined;
     room.loading = false;
     later(showPanels);
   }
@@ -578,6 +570,7 @@ $("newest").addEventListener("click", toEnd);
 $("scroller").addEventListener("scroll", () => {
   atEnd = isAtEnd();
   if (atEnd) $("newest").hidden = true;
+  if ($("scroller").scrollTop < 60 && !$("earlier").hidden) loadEarlier();
 });
 // A keyboard that comes up leaves the newest in sight.
 new ResizeObserver(() => atEnd && toEnd()).observe($("scroller"));

@@ -132,6 +132,11 @@ export class Client {
     return this.#request({ type: "history", channel, after, limit });
   }
 
+  /** Resolves with the `page` of up to `limit` entries next below the seq `before`, in order. */
+  earlier(channel, before, limit) {
+    return this.#request({ type: "history", channel, before, limit });
+  }
+
   /**
    * How the user is, from now on: `active`, `away` or `offline`. `background` says that timers may
    * be throttled. Told at once, with every heartbeat, and on every later connection.

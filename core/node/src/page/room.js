@@ -71,6 +71,8 @@ export class Room {
   /** Puts a page of the log in front. Returns what was new. */
   prepend(entries) {
     const older = entries.filter(({ seq }) => seq < this.first);
+    // What it followed may have been let go meanwhile.
+    if (older.at(-1)?.seq !== this.first - 1) return [];
     const items = older.map((entry) => ({ entry, caughtUp: false }));
     this.items.unshift(...items);
     return items;
