@@ -106,6 +106,17 @@ impl Handle {
         self.command(Command::MarkRead { channel, seq })
     }
 
+    /// Reads a page of `channel`'s log, of the entries after `after`, as members may. The answer is
+    /// [`seriatim_engine::client::ClientEvent::LogPage`] or
+    /// [`seriatim_engine::client::ClientEvent::LogRefused`]; what is lost on the way is refused as
+    /// unavailable.
+    ///
+    /// # Errors
+    /// [`Refused`]: nothing will be sent.
+    pub fn read_log(&self, channel: ChannelId, after: SeqNo) -> Result<(), Refused> {
+        self.command(Command::ReadLog { channel, after })
+    }
+
     fn command(&self, command: Command) -> Result<(), Refused> {
         self.0.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Refused::Full,

@@ -76,6 +76,8 @@ impl Seen {
             | ClientEvent::Heartbeat { .. }
             | ClientEvent::Read { .. }
             | ClientEvent::Watching { .. }
+            | ClientEvent::LogPage { .. }
+            | ClientEvent::LogRefused { .. }
             | ClientEvent::HeartbeatAnswered => {}
         }
     }

@@ -90,11 +90,7 @@ impl Client {
     }
 
     pub(super) fn close(&mut self, effects: &mut Vec<Effect>) {
-        for view in self.channels.values_mut() {
-            view.filled();
-        }
-        self.fills.clear();
-        self.refill_at = None;
+        self.close_pages(effects);
         if let Phase::Live { session } = &self.phase {
             effects.push(Effect::Emit(ClientEvent::Closed { session: session.clone() }));
         }

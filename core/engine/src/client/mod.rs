@@ -12,6 +12,7 @@
 //! - **Bounded**: at most [`CLIENT_OUTSTANDING_MAX`] requests are open.
 
 mod connecting;
+mod pages;
 mod presence;
 mod read_cursors;
 mod requests;
@@ -84,6 +85,11 @@ pub enum Command {
         channel: ChannelId,
         seq: SeqNo,
     },
+    /// Read a page of the channel's log, of the entries after `after`: once, with no second try.
+    ReadLog {
+        channel: ChannelId,
+        after: SeqNo,
+    },
 }
 
 /// What the shell must do.
@@ -152,6 +158,19 @@ pub enum ClientEvent {
         channel: ChannelId,
         head: SeqNo,
     },
+    /// The page that [`Command::ReadLog`] asked for.
+    LogPage {
+        channel: ChannelId,
+        entries: Vec<Entry>,
+        /// There is more after them.
+        more: bool,
+    },
+    /// There will be none.
+    LogRefused {
+        channel: ChannelId,
+        code: RejectCode,
+        message: String,
+    },
     /// How a watched user is.
     Presence {
         user: UserId,
@@ -215,9 +234,7 @@ pub struct Client {
     draws: u64,
     channels: BTreeMap<ChannelId, ChannelView>,
     requests: Requests,
-    fills: BTreeMap<u64, ChannelId>,
-    /// A page to fill a gap was refused for a while: when to ask again.
-    refill_at: Option<MonoTime>,
+    pages: pages::Pages,
     last_id: u64,
     heard_at: MonoTime,
     said_at: MonoTime,
@@ -261,8 +278,7 @@ impl Client {
             draws: 0,
             channels: BTreeMap::new(),
             requests: Requests::default(),
-            fills: BTreeMap::new(),
-            refill_at: None,
+            pages: pages::Pages::default(),
             last_id: 0,
             heard_at: now,
             said_at: now,
@@ -296,7 +312,7 @@ impl Client {
             Phase::Live { .. } => {
                 let alive = (self.said_at + HEARTBEAT).min(self.heard_at + self.silence_max());
                 let due = self.requests.next_due().into_iter();
-                let first = due.chain(self.refill_at).chain(self.next_read()).min();
+                let first = due.chain(self.pages.refill_at()).chain(self.next_read()).min();
                 Some(first.map_or(alive, |first| first.min(alive)))
             }
             Phase::Renewing { .. } | Phase::Offline | Phase::Ended => None,
@@ -327,6 +343,9 @@ impl Client {
             Command::Typing { channel } => return self.type_in(now, channel, effects),
             Command::MarkRead { channel, seq } => {
                 return self.mark_read(now, channel, seq, effects);
+            }
+            Command::ReadLog { channel, after } => {
+                return self.read_log(now, channel, after, effects);
             }
         };
         if self.requests.len() >= CLIENT_OUTSTANDING_MAX {
@@ -382,13 +401,8 @@ impl Client {
                 self.rejected(now, reply_to, code, message, retry_after_ms, effects);
             }
             ServerFrame::Log(frame) => self.log(now, [frame], effects),
-            ServerFrame::Page { reply_to, messages, .. } => {
-                if let Some(view) =
-                    self.fills.remove(&reply_to).and_then(|channel| self.channels.get_mut(&channel))
-                {
-                    view.filled();
-                }
-                self.log(now, messages, effects);
+            ServerFrame::Page { reply_to, channel, messages, more } => {
+                self.page(now, reply_to, channel, (messages, more), effects);
             }
             ServerFrame::CaughtUp { channel, head } => {
                 effects.push(Effect::Emit(ClientEvent::CaughtUp { channel, head }));
@@ -487,19 +501,6 @@ impl Client {
         }
     }
 
-    /// Asks for what is missing before entries that came early, unless that is on its way.
-    fn fill(&mut self, now: MonoTime, channel: &ChannelId, effects: &mut Vec<Effect>) {
-        let Some(view) = self.channels.get_mut(channel) else { return };
-        if !view.should_fill() {
-            return;
-        }
-        let after = view.last();
-        self.last_id += 1;
-        let (id, channel) = (self.last_id, channel.clone());
-        self.fills.insert(id, channel.clone());
-        self.say(now, ClientFrame::history_after(id, channel, after), effects);
-    }
-
     fn rejected(
         &mut self,
         now: MonoTime,
@@ -510,17 +511,10 @@ impl Client {
         effects: &mut Vec<Effect>,
     ) {
         let Some(reply_to) = reply_to else { return };
-        if let Some(view) =
-            self.fills.remove(&reply_to).and_then(|channel| self.channels.get_mut(&channel))
-        {
-            view.filled();
-            if code.is_retryable() {
-                let after = retry_after_ms.unwrap_or(RETRY_AFTER_MS);
-                self.refill_at = Some(now + Duration::from_millis(after));
-            }
-        }
-        if code.is_retryable() {
-            let after = Duration::from_millis(retry_after_ms.unwrap_or(RETRY_AFTER_MS));
+        let after = Duration::from_millis(retry_after_ms.unwrap_or(RETRY_AFTER_MS));
+        if let Some(page) = self.pages.answered(reply_to) {
+            self.page_refused(page, code, message, now + after, effects);
+        } else if code.is_retryable() {
             self.requests.defer(reply_to, now + after);
         } else if let Some(request) = self.settle(now, reply_to, effects) {
             let (channel, asked) = request.into_parts();
@@ -557,13 +551,7 @@ impl Client {
     fn tick_live(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
         let frames = self.requests.due(now, now + REPLY_TIMEOUT);
         self.say_all(now, frames, effects);
-        if self.refill_at.is_some_and(|at| at <= now) {
-            self.refill_at = None;
-            let channels: Vec<ChannelId> = self.channels.keys().cloned().collect();
-            for channel in channels {
-                self.fill(now, &channel, effects);
-            }
-        }
+        self.refill(now, effects);
         self.say_reads(now, effects);
         if self.said_at + HEARTBEAT <= now {
             self.beat(now, effects);
