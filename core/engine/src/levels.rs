@@ -75,6 +75,7 @@ limits! {
     LinkTime LINK_TIMEOUT,
     PollIdleTime POLL_IDLE_TIMEOUT,
     PollSessions POLL_SESSIONS_MAX,
+    Refusals REFUSALS_MAX,
     ResumeChannels RESUME_CHANNELS_MAX,
     SessionBacklogBytes SESSION_BACKLOG_BYTES_MAX,
     SessionIdleTime SESSION_IDLE_TIMEOUT,

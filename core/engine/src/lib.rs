@@ -27,6 +27,7 @@ pub mod placement;
 pub mod polling;
 pub mod presence;
 pub mod read_cursors;
+pub mod refusals;
 pub mod sequencer;
 pub mod session;
 pub mod slots;

@@ -127,6 +127,15 @@ pub const RESUME_CHANNELS_MAX: usize = 1_000;
 /// `forbidden`.
 pub const CHANNELS_OF_USER_MAX: usize = RESUME_CHANNELS_MAX;
 
+/// How long a send that was refused because its sender is no member stays refused, whatever they
+/// become: longer than a connection may stay that nobody hears of, on which an earlier attempt may
+/// be held back.
+pub const REFUSAL_KEPT: Duration = Duration::from_secs(300);
+
+/// Refused sends that a shard's owner remembers, 48 bytes each. More: rejected as `busy`, which is
+/// final for nobody.
+pub const REFUSALS_MAX: usize = 16_384;
+
 /// Members that `create_channel` may name, its sender included: the entry that names them stays
 /// smaller than a message. More: rejected as `bad_members`; others are added one by one.
 pub const CREATED_MEMBERS_MAX: usize = 100;
@@ -351,6 +360,10 @@ const _: () = assert!(
         < SESSION_BACKLOG_BYTES_MAX
 );
 const _: () = assert!(LINK_HEARTBEAT.as_millis() * 3 < LINK_TIMEOUT.as_millis());
+const _: () = assert!(
+    SESSION_IDLE_BACKGROUND_TIMEOUT.as_millis() + 2 * LINK_TIMEOUT.as_millis()
+        < REFUSAL_KEPT.as_millis()
+);
 const _: () = assert!(SESSION_IDLE_TIMEOUT.as_millis() == 3 * HEARTBEAT.as_millis());
 const _: () = assert!(CLIENT_OUTSTANDING_MAX < USER_BURST_MAX as usize);
 const _: () = assert!(ADMISSION_WAIT_MAX.as_millis() < REPLY_TIMEOUT.as_millis());

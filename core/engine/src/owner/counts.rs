@@ -2,7 +2,7 @@
 
 use crate::histogram::Durations;
 use crate::levels::{Hits, Level};
-use crate::limits::{IN_FLIGHT_MAX, LINK_READS_MAX, TRACE_ROWS_MAX};
+use crate::limits::{IN_FLIGHT_MAX, LINK_READS_MAX, REFUSALS_MAX, TRACE_ROWS_MAX};
 
 /// Since the owner started on what its store recovered. Small, so that a copy of it may be
 /// published after every turn.
@@ -24,6 +24,8 @@ pub struct OwnerCounts {
     pub link_reads: Level,
     /// Entries whose times are remembered.
     pub trace_rows: Level,
+    /// Refused sends that are remembered.
+    pub refusals: Level,
     pub hits: Hits,
 }
 
@@ -39,6 +41,7 @@ impl Default for OwnerCounts {
             in_flight: Level::new("channel_in_flight", IN_FLIGHT_MAX),
             link_reads: Level::new("link_reads", LINK_READS_MAX),
             trace_rows: Level::new("trace_entries", TRACE_ROWS_MAX),
+            refusals: Level::new("refusals", REFUSALS_MAX),
             hits: Hits::default(),
         }
     }

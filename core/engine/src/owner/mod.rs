@@ -37,6 +37,7 @@ use crate::membership::{Membership, Origin, Roster, Standing};
 use crate::nonces::{NonceKey, Nonces};
 use crate::presence::{self as users, Presence};
 use crate::read_cursors::ReadCursors;
+use crate::refusals::{Full, Refusals};
 use crate::sequencer::{Busy, Sequencer};
 use crate::time::{LogClock, LogTime, MonoTime, WallTime};
 
@@ -110,6 +111,7 @@ pub struct Owner {
     channels: BTreeMap<ChannelKey, Channel>,
     clock: LogClock,
     nonces: Nonces,
+    refusals: Refusals,
     membership: Membership,
     changing: Changing,
     interest: Interest,
@@ -298,7 +300,10 @@ impl Owner {
             return Ok(());
         }
         if !self.is_member(&key, &sender) {
-            return Err(Refusal::not_member(&key));
+            return Err(self.refuse_for_good(&key, nonce_key));
+        }
+        if self.refusals.contains(nonce_key) {
+            return Err(Refusal::refused_before());
         }
         if body.is_empty() || body.len() > BODY_BYTES_MAX {
             return Err(Refusal::bad_body(body.len()));
@@ -326,6 +331,17 @@ impl Owner {
             self.counts.hits.hit(limit);
         }
         reply(link, FromOwner::Rejected { ticket, code, message }, effects);
+    }
+
+    /// A stranger's send doesn't happen, whatever they become: an earlier attempt of it that is on
+    /// its way must not either.
+    fn refuse_for_good(&mut self, channel: &ChannelKey, send: NonceKey) -> Refusal {
+        let recorded = self.refusals.record(self.now, send);
+        self.counts.refusals.set(self.refusals.count());
+        match recorded {
+            Ok(()) => Refusal::not_member(channel),
+            Err(Full) => Refusal::no_room_to_refuse(),
+        }
     }
 
     fn append(&mut self, channel: ChannelKey, entry: Entry, effects: &mut Vec<Effect>) {
@@ -524,6 +540,18 @@ impl Refusal {
     fn not_member(channel: &ChannelKey) -> Self {
         let message = format!("you are not in channel {}; join it first", channel.channel);
         Self::new(RejectCode::NotMember, message)
+    }
+
+    fn refused_before() -> Self {
+        let message = "a message with this nonce was refused before you came in: send it with \
+                       another nonce"
+            .to_owned();
+        Self::new(RejectCode::NotMember, message)
+    }
+
+    fn no_room_to_refuse() -> Self {
+        let message = "too many messages of strangers were refused lately".to_owned();
+        Self { limit: Some(Limit::Refusals), ..Self::new(RejectCode::Busy, message) }
     }
 
     fn bad_body(bytes: usize) -> Self {

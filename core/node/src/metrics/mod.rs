@@ -145,9 +145,9 @@ impl Default for OwnerFigures {
 }
 
 impl OwnerFigures {
-    pub(crate) fn levels(&self) -> [Level; 5] {
-        let OwnerCounts { in_flight, link_reads, trace_rows, .. } = self.counts;
-        [self.inbox, self.waiting, in_flight, link_reads, trace_rows]
+    pub(crate) fn levels(&self) -> [Level; 6] {
+        let OwnerCounts { in_flight, link_reads, trace_rows, refusals, .. } = self.counts;
+        [self.inbox, self.waiting, in_flight, link_reads, trace_rows, refusals]
     }
 }
 

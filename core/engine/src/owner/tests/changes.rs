@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::entry::ChannelKind;
-use crate::limits::{CHANNELS_OF_USER_MAX, CREATED_MEMBERS_MAX};
+use crate::limits::{CHANNELS_OF_USER_MAX, CREATED_MEMBERS_MAX, REFUSALS_MAX};
 use crate::membership::direct_channel;
 
 fn create(kind: ChannelKind, members: &[&str]) -> Change {
@@ -78,7 +78,7 @@ fn what_is_numbered_counts_for_the_next_request_before_it_is_durable() {
     owner.ask(change(1, "bob", Change::Leave));
     assert_eq!(rejected_code(&owner.ask(submit(2, "bob", "n"))), Some(RejectCode::NotMember));
     assert_eq!(appended(&owner.ask(change(3, "ada", add("bob")))), [3]);
-    assert_eq!(appended(&owner.ask(submit(4, "bob", "n"))), [4]);
+    assert_eq!(appended(&owner.ask(submit(4, "bob", "l"))), [4]);
     assert_eq!(appended(&owner.ask(change(5, "ada", remove("bob")))), [5]);
     owner.feed(Input::Stored { count: 2 });
     assert_eq!(rejected_code(&owner.ask(submit(6, "bob", "m"))), Some(RejectCode::NotMember));
@@ -111,6 +111,30 @@ fn a_retry_of_a_send_is_not_refused_because_its_sender_has_left() {
     owner.ask(change(2, "bob", Change::Leave));
     owner.feed(Input::Stored { count: 2 });
     assert_eq!(owner.ask(submit(3, "bob", "n")), [accepted(3, 2, true)]);
+}
+
+#[test]
+fn a_send_that_was_refused_is_not_numbered_when_an_earlier_attempt_arrives_late() {
+    let mut owner = private();
+    assert_eq!(rejected_code(&owner.ask(submit(1, "eve", "n"))), Some(RejectCode::NotMember));
+    owner.ask(change(2, "ada", add("eve")));
+    assert_eq!(rejected_code(&owner.ask(submit(3, "eve", "n"))), Some(RejectCode::NotMember));
+    owner.feed(Input::Stored { count: 1 });
+    assert_eq!(rejected_code(&owner.ask(submit(4, "eve", "n"))), Some(RejectCode::NotMember));
+    assert_eq!(appended(&owner.ask(submit(5, "eve", "m"))), [3], "another message");
+}
+
+#[test]
+fn a_send_of_a_stranger_is_put_off_while_there_is_no_room_to_remember_that_it_was_refused() {
+    let mut owner = private();
+    for number in 0..REFUSALS_MAX {
+        let refused = owner.ask(submit(1, "eve", &format!("n{number}")));
+        assert_eq!(rejected_code(&refused), Some(RejectCode::NotMember));
+    }
+    assert_eq!(rejected_code(&owner.ask(submit(2, "eve", "n"))), Some(RejectCode::Busy));
+    assert_eq!(owner.counts().hits.of(Limit::Refusals), 1);
+    assert_eq!(owner.counts().refusals.peak, REFUSALS_MAX);
+    assert_eq!(rejected_code(&owner.ask(submit(3, "eve", "n0"))), Some(RejectCode::NotMember));
 }
 
 #[test]
