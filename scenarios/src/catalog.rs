@@ -26,6 +26,8 @@ const FILES: &[(&str, &str)] = &[
     ("slow-lossy-line.toml", include_str!("../catalog/slow-lossy-line.toml")),
     ("overload.toml", include_str!("../catalog/overload.toml")),
     ("read-positions.toml", include_str!("../catalog/read-positions.toml")),
+    ("members-come-and-go.toml", include_str!("../catalog/members-come-and-go.toml")),
+    ("removed-while-away.toml", include_str!("../catalog/removed-while-away.toml")),
     ("crowd-behind.toml", include_str!("../catalog/crowd-behind.toml")),
     ("busy-workspace.toml", include_str!("../catalog/busy-workspace.toml")),
     ("noisy-neighbours.toml", include_str!("../catalog/noisy-neighbours.toml")),
@@ -35,10 +37,16 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 /// The same for `regressions/`: what has once found a bug.
-const REGRESSIONS: &[(&str, &str)] = &[(
-    "retry-numbered-again-after-clock-jump.toml",
-    include_str!("../regressions/retry-numbered-again-after-clock-jump.toml"),
-)];
+const REGRESSIONS: &[(&str, &str)] = &[
+    (
+        "refused-send-numbered-by-an-earlier-attempt.toml",
+        include_str!("../regressions/refused-send-numbered-by-an-earlier-attempt.toml"),
+    ),
+    (
+        "retry-numbered-again-after-clock-jump.toml",
+        include_str!("../regressions/retry-numbered-again-after-clock-jump.toml"),
+    ),
+];
 
 /// Every scenario of the catalog.
 pub fn all() -> Vec<Scenario> {

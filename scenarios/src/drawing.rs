@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use seriatim_engine::entry::ChannelKind;
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, NodeId, Nonce, ShardId, UserId, UserKey, WorkspaceId,
 };
+use seriatim_engine::membership::Change;
 
 use crate::body;
 use crate::choices::{ChoiceStream, Choices};
@@ -18,6 +20,7 @@ use crate::plan::{Action, Op, Plan, PlannedChannel, PlannedNode, PlannedRates, P
 use crate::scenario::{Cluster, Range, Scenario};
 
 mod fault;
+mod membership;
 mod noise;
 mod presence;
 
@@ -35,6 +38,9 @@ pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
     }
     add_reads(scenario, choices, &channels, &mut users);
     add_reconnects(scenario, choices, &mut users);
+    if let Some(wanted) = &scenario.membership {
+        membership::add(scenario, wanted, choices, &channels, &mut users);
+    }
     if let Some(wanted) = &scenario.presence {
         presence::add(scenario, wanted, choices, &channels, &mut users);
     }
@@ -144,7 +150,12 @@ fn channels(
             let mut members: Vec<ClientIndex> =
                 ranked.into_iter().take(count).map(|(_, user)| ClientIndex(user)).collect();
             members.sort_unstable();
+            let asks_at =
+                |member: &&ClientIndex| choices.value("join", entity, u64::from(member.0));
+            let creator = *members.iter().min_by_key(asks_at).expect("a channel has members");
             PlannedChannel {
+                kind: membership::kind(scenario.membership.as_ref(), choices, entity),
+                creator,
                 key: ChannelKey {
                     workspace: in_turn(workspaces, index).clone(),
                     channel: ChannelId::new(&format!("c{index}")).expect("a sound name"),
@@ -161,7 +172,7 @@ fn user_mut(users: &mut [PlannedUser], client: ClientIndex) -> &mut PlannedUser 
 }
 
 /// Joins are asked for in the middle of the warm-up: after every connect, and a quarter of the
-/// warm-up before the first send.
+/// warm-up before the first send. What is private its creator makes, with all others in it.
 fn add_joins(
     scenario: &Scenario,
     choices: &Choices,
@@ -173,10 +184,24 @@ fn add_joins(
         for member in &channel.members {
             let drawn = choices.value("join", entity, u64::from(member.0));
             let at = scale(drawn, warm_up / 4, warm_up * 3 / 4);
-            let action = Action::Join { channel: channel.key.clone() };
+            let change = match channel.kind {
+                ChannelKind::Public => Change::Join,
+                ChannelKind::Private | ChannelKind::Direct if *member == channel.creator => {
+                    let (kind, members) = (channel.kind, names(users, &channel.members));
+                    Change::Create { kind, members }
+                }
+                ChannelKind::Private | ChannelKind::Direct => continue,
+            };
+            let action = Action::Change { channel: channel.key.clone(), change };
             user_mut(users, *member).operations.push(Op { at, action });
         }
     }
+}
+
+fn names(users: &[PlannedUser], clients: &[ClientIndex]) -> Vec<UserId> {
+    let index = |client: &ClientIndex| usize::try_from(client.0).expect("a u32 fits");
+    let user = |client| users.get(index(client)).expect("members are users");
+    clients.iter().map(|client| user(client).key.user.clone()).collect()
 }
 
 /// Each send has a moment of its own, uniform over the duration: together they come as a Poisson
@@ -300,7 +325,8 @@ mod tests {
                 };
                 match &operation.action {
                     Action::Connect => assert!(operation.at < Duration::from_secs(1)),
-                    Action::Join { channel } => {
+                    Action::Change { channel, change } => {
+                        assert_eq!(*change, Change::Join);
                         assert!(member_of(channel) && channel.workspace == user.key.workspace);
                         assert!((1..3).contains(&operation.at.as_secs()));
                     }
@@ -317,7 +343,9 @@ mod tests {
                     | Action::SetPresence { .. }
                     | Action::Watch { .. }
                     | Action::Type { .. } => panic!("presence without being asked for"),
-                    Action::MarkRead { .. } => panic!("a read without being asked for"),
+                    Action::MarkRead { .. } | Action::ReadLog { .. } => {
+                        panic!("a read without being asked for")
+                    }
                 }
             }
         }

@@ -138,6 +138,12 @@ pub enum What {
         channel: ChannelKey,
         entry: Entry,
     },
+    /// A client read an entry on a page of the log.
+    PageRead {
+        client: ClientIndex,
+        channel: ChannelKey,
+        entry: Entry,
+    },
     /// The session is over, as its client sees it.
     SessionClosed {
         client: ClientIndex,
@@ -267,6 +273,7 @@ impl What {
             | Self::SessionLeft { channel, .. }
             | Self::Received { channel, .. }
             | Self::Delivered { channel, .. }
+            | Self::PageRead { channel, .. }
             | Self::Typed { channel, .. }
             | Self::TypingTold { channel, .. }
             | Self::ReadMarked { channel, .. }
@@ -323,6 +330,7 @@ impl What {
             }
             Self::Received { entry, .. }
             | Self::Delivered { entry, .. }
+            | Self::PageRead { entry, .. }
             | Self::Stored { entry, .. } => Some(OfLog::Entry(entry)),
             Self::Sent { .. }
             | Self::Rejected { .. }
@@ -355,7 +363,7 @@ impl What {
         }
     }
 
-    /// The entry that was received, delivered or stored.
+    /// The entry that was received, delivered, read or stored.
     pub fn entry(&self) -> Option<&Entry> {
         if let Some(OfLog::Entry(entry)) = self.of_log() { Some(entry) } else { None }
     }
@@ -441,14 +449,13 @@ impl fmt::Display for What {
                 let users: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
                 write!(f, "{client} watches {} on {session}", users.join(", "))
             }
-            Self::PresenceTold { client, session, user, state } => {
-                write!(f, "{client} told on {session}: {user} is {}", state.as_str())
-            }
             Self::NodeEnded { node } => write!(f, "{node} ends by itself"),
             Self::NodeRevived { node } => write!(f, "{node} is started again"),
             Self::FaultBegan { name, .. } => write!(f, "{name} begins"),
             Self::Typed { .. }
             | Self::TypingTold { .. }
+            | Self::PresenceTold { .. }
+            | Self::PageRead { .. }
             | Self::ReadMarked { .. }
             | Self::ReadTold { .. }
             | Self::ReadStored { .. } => self.fmt_of_people(f),
@@ -473,6 +480,10 @@ impl What {
             write!(f, "{client} is writing in {channel}")
         } else if let Self::TypingTold { client, channel, user } = self {
             write!(f, "{client} told: {user} is writing in {channel}")
+        } else if let Self::PresenceTold { client, session, user, state } = self {
+            write!(f, "{client} told on {session}: {user} is {}", state.as_str())
+        } else if let Self::PageRead { client, channel, entry } = self {
+            write!(f, "{client} reads {channel} {}", Shown(entry))
         } else if let Self::ReadMarked { client, channel, seq } = self {
             write!(f, "{client} has read {channel} up to #{seq}")
         } else if let Self::ReadTold { client, channel, seq } = self {

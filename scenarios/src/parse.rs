@@ -101,6 +101,8 @@ pub fn scenario(file: &str, text: &str) -> Result<Scenario, ParseError> {
         );
     }
     let tick = reader.number_or("tick_ms", raw.simulator.tick_ms.as_ref(), (1, TICK_MS_MAX), 10)?;
+    let membership = raw.membership.as_ref();
+    let membership = membership.map(|raw| reader.membership(raw, &workload)).transpose()?;
     let presence = raw.presence.as_ref();
     let presence = presence.map(|raw| reader.presence(raw, &workload)).transpose()?;
     let noise = raw.noise.as_ref();
@@ -125,6 +127,7 @@ pub fn scenario(file: &str, text: &str) -> Result<Scenario, ParseError> {
         tick,
         workload,
         noise,
+        membership,
         presence,
         faults,
         expect,
@@ -402,6 +405,7 @@ impl Reader<'_> {
 }
 
 mod fault;
+mod membership;
 mod noise;
 mod presence;
 #[cfg(test)]

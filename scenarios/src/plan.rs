@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use seriatim_engine::entry::ChannelKind;
 use seriatim_engine::frame::PresenceState;
 use seriatim_engine::ids::{ChannelKey, NodeId, Nonce, ShardId, UserId, UserKey, WorkspaceId};
 use seriatim_engine::limits::{PRESENCE_COALESCE, PRESENCE_SWEEP};
+use seriatim_engine::membership::Change;
 
 use crate::choices::Choices;
 use crate::drawing;
@@ -89,8 +91,10 @@ pub struct Op {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     Connect,
-    Join {
+    /// Change who is in the channel.
+    Change {
         channel: ChannelKey,
+        change: Change,
     },
     Send {
         channel: ChannelKey,
@@ -116,16 +120,23 @@ pub enum Action {
     Type {
         channel: ChannelKey,
     },
+    /// Read the first page of the channel's log.
+    ReadLog {
+        channel: ChannelKey,
+    },
     /// Say that the user has read everything that the client was delivered.
     MarkRead {
         channel: ChannelKey,
     },
 }
 
-/// A channel and who joins it.
+/// A channel and who is in it when the warm-up is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedChannel {
     pub key: ChannelKey,
+    pub kind: ChannelKind,
+    /// The first to ask for the channel.
+    pub creator: ClientIndex,
     /// By their indexes.
     pub members: Vec<ClientIndex>,
 }

@@ -21,6 +21,8 @@ pub struct Scenario {
     pub workload: Workload,
     /// Who makes noise beside it, which the others must not notice.
     pub noise: Option<Noise>,
+    /// What makes members come and go; without it, all join public channels and stay.
+    pub membership: Option<Membership>,
     /// What makes users' presence change; without it, every client is active and watches nobody.
     pub presence: Option<Presence>,
     pub faults: Vec<Fault>,
@@ -121,6 +123,25 @@ pub struct Noise {
     pub busy_workspaces: u32,
     /// Sent into all noisy channels together, beside what the workload sends.
     pub sends_per_s: u32,
+}
+
+/// How members come and go after the warm-up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// Of the channels, so many are private: one of their members makes them, with the others in.
+    pub private_percent: u32,
+    /// A member leaves or is removed by another, and comes back, by all users together; so are
+    /// the other rates.
+    pub departures_per_min: u32,
+    /// How long until then.
+    pub departure: Range<Duration>,
+    /// Of those who depart, so many have hung up before: they are removed and can't know of it.
+    pub unaware_percent: u32,
+    /// Somebody else joins or is added, speaks, and leaves or is removed.
+    pub visits_per_min: u32,
+    pub visit: Range<Duration>,
+    /// Somebody else tries to send, read, join what is private, add, remove or leave.
+    pub trespasses_per_min: u32,
 }
 
 /// What clients do about presence, besides [`Workload`].

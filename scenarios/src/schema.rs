@@ -26,6 +26,7 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) workload: Workload,
     pub(crate) noise: Option<Spanned<Noise>>,
+    pub(crate) membership: Option<Membership>,
     pub(crate) presence: Option<Presence>,
     #[serde(default)]
     pub(crate) fault: Vec<Spanned<Fault>>,
@@ -88,6 +89,18 @@ pub(crate) struct Noise {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Simulator {
     pub(crate) tick_ms: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Membership {
+    pub(crate) private_percent: Option<Spanned<i64>>,
+    pub(crate) departures_per_min: Option<Spanned<i64>>,
+    pub(crate) departure_s: Option<Spanned<SecondsRange>>,
+    pub(crate) unaware_percent: Option<Spanned<i64>>,
+    pub(crate) visits_per_min: Option<Spanned<i64>>,
+    pub(crate) visit_s: Option<Spanned<SecondsRange>>,
+    pub(crate) trespasses_per_min: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_client::{ClientOptions, Handle, start};
-use seriatim_engine::entry::Asked;
+use seriatim_engine::ids::SeqNo;
 use seriatim_engine::time::{MonoTime, WallTime};
 use seriatim_engine::token::{Claims, TokenKey};
 use seriatim_scenarios::history::{ClientIndex, What};
@@ -117,11 +117,16 @@ impl Users {
                 }
                 What::ReadMarked { client, channel: channel.clone(), seq }
             }
-            Action::Join { channel } => {
-                if handle.join(channel.channel.clone()).is_err() {
+            // What comes of it, the client tells.
+            Action::ReadLog { channel } => {
+                handle.read_log(channel.channel.clone(), SeqNo::ZERO).ok();
+                return;
+            }
+            Action::Change { channel, change } => {
+                if handle.change(channel.channel.clone(), change.clone()).is_err() {
                     return;
                 }
-                What::ChangeInvoked { client, channel: channel.clone(), asked: Asked::Join }
+                What::ChangeInvoked { client, channel: channel.clone(), asked: change.asked() }
             }
             Action::Send { channel, nonce, body } => {
                 if handle.send(channel.channel.clone(), nonce.clone(), body.clone()).is_err() {

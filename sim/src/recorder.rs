@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seriatim_client::ClientEvent;
-use seriatim_engine::entry::Asked;
+use seriatim_engine::entry::{Asked, Entry};
 use seriatim_engine::frame::{ChannelStatus, PresenceState};
-use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, WorkspaceId};
-use seriatim_scenarios::history::{ClientIndex, Event, What};
+use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, UserKey, WorkspaceId};
+use seriatim_scenarios::history::{ClientIndex, Event, Roster, What};
 use seriatim_scenarios::judge::{Judge, Verdict};
 
 use crate::journal::{Field, Journal};
@@ -28,6 +28,10 @@ struct State {
     judge: Option<Judge>,
     /// Each channel's newest position that any client has heard of.
     heads: BTreeMap<ChannelKey, SeqNo>,
+    roster: Roster,
+    /// Of each user, the channels that they are in and those that they were in, by the newest entry
+    /// that any client has heard of.
+    standings: BTreeMap<UserKey, BTreeMap<ChannelKey, Standing>>,
     clients: BTreeMap<ClientIndex, ClientState>,
 }
 
@@ -41,6 +45,13 @@ struct ClientState {
     positions: BTreeMap<ChannelKey, SeqNo>,
     /// How far it has read each.
     reads: BTreeMap<ChannelKey, ReadUpto>,
+}
+
+/// Whether a user is in a channel.
+struct Standing {
+    /// The entry that says so.
+    seq: SeqNo,
+    is_member: bool,
 }
 
 /// What a client marked, and what it was told last.
@@ -57,8 +68,14 @@ impl ClientState {
 }
 
 impl Recorder {
-    pub fn new(judge: Judge, journal: Journal) -> Self {
-        let state = State { judge: Some(judge), heads: BTreeMap::new(), clients: BTreeMap::new() };
+    pub fn new(judge: Judge, roster: Roster, journal: Journal) -> Self {
+        let state = State {
+            judge: Some(judge),
+            heads: BTreeMap::new(),
+            roster,
+            standings: BTreeMap::new(),
+            clients: BTreeMap::new(),
+        };
         Self { state: Shared::new(state), journal }
     }
 
@@ -72,12 +89,15 @@ impl Recorder {
         }
     }
 
-    /// Every client that started has a session, an answer to all it asked for, and everything
-    /// that anybody has heard of in its channels.
+    /// Every client that started has a session, an answer to all it asked for, the channels that
+    /// its user is in and no others, and everything that anybody has heard of in them.
     pub fn has_converged(&self) -> bool {
         let state = self.state.lock();
-        state.clients.values().all(|client| {
+        state.clients.iter().all(|(index, client)| {
             client.unanswered == 0
+                && state.standings(*index).all(|(channel, standing)| {
+                    client.positions.contains_key(channel) == standing.is_member
+                })
                 && client.session.is_some()
                 && client
                     .positions
@@ -150,7 +170,10 @@ impl State {
                 state.positions.remove(channel);
                 state.reads.remove(channel);
             }
-            What::Received { channel, entry, .. } => self.heard(channel, entry.seq),
+            What::Received { channel, entry, .. } | What::PageRead { channel, entry, .. } => {
+                self.heard(channel, entry.seq);
+                self.entered(channel, entry);
+            }
             What::Delivered { client, channel, entry } => {
                 let state = self.clients.entry(*client).or_default();
                 state.positions.insert(channel.clone(), entry.seq);
@@ -189,6 +212,25 @@ impl State {
             | What::ErrorLogged { .. }
             | What::Peak { .. }
             | What::TaskLeaked { .. } => {}
+        }
+    }
+
+    /// Where the client's user is in, or was.
+    fn standings(&self, client: ClientIndex) -> impl Iterator<Item = (&ChannelKey, &Standing)> {
+        let user = self.roster.user(client);
+        user.and_then(|user| self.standings.get(user)).into_iter().flatten()
+    }
+
+    fn entered(&mut self, channel: &ChannelKey, entry: &Entry) {
+        let ends = entry.content.ends().map(|user| (user, false));
+        let begins = entry.content.begins().iter().map(|user| (user, true));
+        for (user, is_member) in begins.chain(ends) {
+            let key = UserKey { workspace: channel.workspace.clone(), user: user.clone() };
+            let channels = self.standings.entry(key).or_default();
+            let known = channels.get(channel);
+            if known.is_none_or(|known| known.seq < entry.seq) {
+                channels.insert(channel.clone(), Standing { seq: entry.seq, is_member });
+            }
         }
     }
 
@@ -234,7 +276,8 @@ impl<'a> JournalLine<'a> {
         Self { kind, client: Some(client), seq, text: Some(name_of(asked)) }
     }
 
-    fn read(kind: &'static str, client: ClientIndex, seq: SeqNo) -> Self {
+    /// A client and a position.
+    fn at(kind: &'static str, client: ClientIndex, seq: SeqNo) -> Self {
         Self::new(kind, Some(client), Some(seq), None)
     }
 
@@ -265,12 +308,9 @@ impl<'a> JournalLine<'a> {
             What::SessionLeft { client, until, .. } => {
                 line("session-left", Some(*client), Some(*until), None)
             }
-            What::Received { client, entry, .. } => {
-                line("received", Some(*client), Some(entry.seq), None)
-            }
-            What::Delivered { client, entry, .. } => {
-                line("delivered", Some(*client), Some(entry.seq), None)
-            }
+            What::Received { client, entry, .. } => Self::at("received", *client, entry.seq),
+            What::Delivered { client, entry, .. } => Self::at("delivered", *client, entry.seq),
+            What::PageRead { client, entry, .. } => Self::at("page-read", *client, entry.seq),
             What::SessionClosed { client, session } => {
                 line("session-closed", Some(*client), None, Some(session))
             }
@@ -294,8 +334,8 @@ impl<'a> JournalLine<'a> {
             What::NodeEnded { node } => line("node-ended", None, None, Some(node)),
             What::NodeRevived { node } => line("node-revived", None, None, Some(node)),
             What::FaultBegan { name, .. } => line("fault-began", None, None, Some(name)),
-            What::ReadMarked { client, seq, .. } => Self::read("read-marked", *client, *seq),
-            What::ReadTold { client, seq, .. } => Self::read("read-told", *client, *seq),
+            What::ReadMarked { client, seq, .. } => Self::at("read-marked", *client, *seq),
+            What::ReadTold { client, seq, .. } => Self::at("read-told", *client, *seq),
             What::ReadStored { user, seq, .. } => {
                 Self::new("read-stored", None, Some(*seq), Some(user.as_str()))
             }
@@ -356,6 +396,12 @@ impl Listener {
     /// `client` saw `event` at `at`.
     pub fn heard(&mut self, at: SimTime, event: ClientEvent) {
         let reads = self.reads(&event);
+        if let ClientEvent::LogPage { channel, entries, .. } = &event {
+            for entry in entries {
+                let (client, channel) = (self.client, self.key(channel.clone()));
+                self.recorder.record(at, What::PageRead { client, channel, entry: entry.clone() });
+            }
+        }
         if let Some(what) = self.translate(event) {
             self.recorder.record(at, what);
         }
@@ -380,7 +426,7 @@ impl Listener {
     }
 
     fn translate(&mut self, event: ClientEvent) -> Option<What> {
-        let client = self.client;
+        let (client, session) = (self.client, self.session.clone());
         Some(match event {
             ClientEvent::Opened { session, gateway, channels } => {
                 self.session = session.into();
@@ -392,30 +438,21 @@ impl Listener {
                 let session = self.session.clone();
                 What::SessionOpened { client, session, gateway, channels }
             }
-            ClientEvent::Sent { channel, nonce } => What::Sent {
-                client,
-                session: self.session.clone(),
-                channel: self.key(channel),
-                nonce,
-            },
+            ClientEvent::Sent { channel, nonce } => {
+                What::Sent { client, session, channel: self.key(channel), nonce }
+            }
             ClientEvent::Channel(status) => What::SessionChannel {
                 client,
-                session: self.session.clone(),
+                session,
                 channel: self.key(status.channel),
                 after: status.after,
             },
-            ClientEvent::Left { channel, until } => What::SessionLeft {
-                client,
-                session: self.session.clone(),
-                channel: self.key(channel),
-                until,
-            },
-            ClientEvent::Received { channel, entry } => What::Received {
-                client,
-                session: self.session.clone(),
-                channel: self.key(channel),
-                entry,
-            },
+            ClientEvent::Left { channel, until } => {
+                What::SessionLeft { client, session, channel: self.key(channel), until }
+            }
+            ClientEvent::Received { channel, entry } => {
+                What::Received { client, session, channel: self.key(channel), entry }
+            }
             ClientEvent::Delivered { channel, entry } => {
                 What::Delivered { client, channel: self.key(channel), entry }
             }
@@ -433,13 +470,13 @@ impl Listener {
             }
             ClientEvent::Ended { .. } => What::ClientDown { client },
             ClientEvent::Heartbeat { state, background } => {
-                What::Heartbeat { client, session: self.session.clone(), state, background }
+                What::Heartbeat { client, session, state, background }
             }
             ClientEvent::Watching { users } => {
-                What::Watching { client, session: self.session.clone(), users: users.into() }
+                What::Watching { client, session, users: users.into() }
             }
             ClientEvent::Presence { user, state } => {
-                What::PresenceTold { client, session: self.session.clone(), user, state }
+                What::PresenceTold { client, session, user, state }
             }
             ClientEvent::Typing { channel, user } => {
                 What::TypingTold { client, channel: self.key(channel), user }
@@ -447,7 +484,10 @@ impl Listener {
             ClientEvent::Read { channel, seq } => {
                 What::ReadTold { client, channel: self.key(channel), seq }
             }
-            ClientEvent::CaughtUp { .. } | ClientEvent::HeartbeatAnswered => return None,
+            ClientEvent::CaughtUp { .. }
+            | ClientEvent::LogPage { .. }
+            | ClientEvent::LogRefused { .. }
+            | ClientEvent::HeartbeatAnswered => return None,
         })
     }
 

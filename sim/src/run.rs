@@ -76,7 +76,7 @@ pub fn run(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult>
 fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult> {
     let journal = Journal::new(options.keep.clone())?;
     let judge = Judge::new(&plan.roster(), &plan.expect, plan.presence_lag(), &plan.noise);
-    let recorder = Recorder::new(judge, journal.clone());
+    let recorder = Recorder::new(judge, plan.roster(), journal.clone());
     let choices = Choices::new(plan.seed);
     let hygiene = Hygiene::new();
     let watch = hygiene.watch();

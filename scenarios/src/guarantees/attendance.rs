@@ -44,6 +44,7 @@ impl Attendance {
             | What::SessionLeft { .. }
             | What::Received { .. }
             | What::Delivered { .. }
+            | What::PageRead { .. }
             | What::FaultBegan { .. }
             | What::FaultHealed { .. }
             | What::FaultsOver

@@ -115,6 +115,7 @@ impl Guarantee for Convergence {
             | What::SessionLeft { .. }
             | What::Received { .. }
             | What::Delivered { .. }
+            | What::PageRead { .. }
             | What::SessionClosed { .. }
             | What::ClientDown { .. }
             | What::ClientStopped { .. }

@@ -52,6 +52,15 @@ sends_per_s = 77
 [simulator]
 tick_ms = 20
 
+[membership]
+private_percent = 45
+departures_per_min = 90
+departure_s = { min = 0.5, max = 6 }
+unaware_percent = 25
+visits_per_min = 31
+visit_s = 2
+trespasses_per_min = 32
+
 [presence]
 second_device_percent = 40
 watched = 6
@@ -129,6 +138,11 @@ fn a_file_with_every_key_is_read_as_it_is_written() {
     assert_eq!(scenario.workload.members, Range { min: 2, max: 50 });
     assert_eq!(scenario.workload_end(), Duration::from_millis(65_500));
     assert_eq!(scenario.tick, Duration::from_millis(20));
+    let membership = scenario.membership.unwrap();
+    assert_eq!((membership.private_percent, membership.unaware_percent), (45, 25));
+    assert_eq!((membership.departures_per_min, membership.visits_per_min), (90, 31));
+    assert_eq!(membership.departure.min, Duration::from_millis(500));
+    assert_eq!((membership.visit.max, membership.trespasses_per_min), (Duration::from_secs(2), 32));
     let presence = scenario.presence.unwrap();
     assert_eq!((presence.second_device_percent, presence.watched), (40, 6));
     assert_eq!((presence.hidden_percent, presence.states_per_min), (20, 30));
@@ -214,6 +228,14 @@ fn values_out_of_range_and_nonsense_are_refused_with_a_remedy() {
         ("[workload]\nduration_s = inf\n", "`duration_s` is inf"),
         ("[workload]\nsends_per_s = 9999\nduration_s = 3600\n", "sends in all"),
         ("[simulator]\ntick_ms = 0\n", "3:11: `tick_ms` is 0; give 1 to 1000"),
+        ("[membership]\nprivate_percent = 101\n", "`private_percent` is 101; give 0 to 100"),
+        ("[membership]\nvisit_s = 0\n", "3:11: `visit_s` is 0; give 0.001 to 86400 seconds"),
+        ("[membership]\ndeparture_s = { min = 3, max = 1 }\n", "`departure_s` has min above max"),
+        ("[membership]\nleaves = 2\n", "3:1: unknown field `leaves`"),
+        (
+            "[workload]\nduration_s = 86400\nsends_per_s = 1\n[membership]\nvisits_per_min = 999\n",
+            "6:18: `visits_per_min` makes 1438560 in all; the limit is 200000",
+        ),
         ("[presence]\nwatched = 501\n", "3:11: `watched` is 501; give 0 to 500"),
         ("[presence]\nhidden_percent = 101\n", "3:18: `hidden_percent` is 101; give 0 to 100"),
         ("[presence]\nabsence_s = { min = 9, max = 3 }\n", "3:13: `absence_s` has min above max"),

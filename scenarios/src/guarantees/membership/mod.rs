@@ -255,8 +255,9 @@ impl Guarantee for Membership {
         {
             self.entry(number, entry.seq, seen);
         }
-        if let What::Received { client, entry, .. } | What::Delivered { client, entry, .. } =
-            &event.what
+        if let What::Received { client, entry, .. }
+        | What::Delivered { client, entry, .. }
+        | What::PageRead { client, entry, .. } = &event.what
         {
             self.given(number, *client, entry.seq, seen);
         } else if let What::SessionChannel { client, after, .. } = &event.what {
