@@ -1,5 +1,4 @@
-//! `isolation`: a slow reader, a hot channel or a busy workspace doesn't delay others beyond the
-//! scenario's bound.
+//! `isolation`: a hot channel or a busy workspace doesn't delay others beyond the scenario's bound.
 //!
 //! The scenario names who makes noise, and when it begins. What is judged is the messages of the
 //! others: how long until their senders know that they are in the log, and until each recipient has
