@@ -1,7 +1,7 @@
 //! `seriatim-server check`: verifies the log of a data folder that no server uses.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -27,10 +27,15 @@ pub(crate) struct Check {
 
 /// The log is not what was written.
 #[derive(Debug, thiserror::Error)]
-#[error("{0} damaged or missing")]
-pub(crate) struct Damaged(String);
+#[error("{0}")]
+pub(crate) struct Damaged(pub(crate) String);
 
 impl Check {
+    /// Of this data folder.
+    pub(crate) fn of(data: &Path) -> Self {
+        Self { data: data.to_owned(), json: false }
+    }
+
     /// Prints what was found. An error is [`Damaged`] when the log is.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -42,12 +47,12 @@ impl Check {
         }
         match reports.iter().map(|(_, report)| report.damages.len()).sum() {
             0 => Ok(()),
-            1 => Err(Damaged("1 file is".to_owned()).into()),
-            count => Err(Damaged(format!("{count} files are")).into()),
+            1 => Err(Damaged("1 file is damaged or missing".to_owned()).into()),
+            count => Err(Damaged(format!("{count} files are damaged or missing")).into()),
         }
     }
 
-    async fn check(&self) -> anyhow::Result<Vec<(ShardId, CheckReport)>> {
+    pub(crate) async fn check(&self) -> anyhow::Result<Vec<(ShardId, CheckReport)>> {
         let folder = self.data.join("log");
         let nothing = || Usage(format!("there is no log in {}", self.data.display()));
         if !folder.is_dir() {

@@ -1,5 +1,5 @@
 //! Subcommands: serve, node, token; `key` is in [`crate::key_command`], `check` in
-//! [`mod@crate::check`], `admin` in [`crate::admin_command`].
+//! [`mod@crate::check`], `admin` in [`crate::admin_command`], `backup` in [`crate::backup_command`].
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use seriatim_world::{World, real};
 use tokio::sync::watch;
 
 use crate::admin_command::AdminCommand;
+use crate::backup_command::Backup;
 use crate::check::Check;
 use crate::gateway_flags::GatewayFlags;
 use crate::key_command::KeyCommand;
@@ -57,6 +58,10 @@ enum Command {
     /// Verify the log of a stopped server: every checksum, every index, and that positions are
     /// dense. Exit code 0: sound; 1: damaged; 64: no log there, or a server uses it.
     Check(Check),
+    /// Copy the data folder of a server, which may be running, and verify the copy. Exit code 0:
+    /// the copy is whole and sound; 1: it is damaged; 64: there is no data, or the copy would
+    /// replace something.
+    Backup(Backup),
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +135,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Trace(trace) => trace.run(),
         Command::Admin(admin) => admin.run(),
         Command::Check(check) => check.run(),
+        Command::Backup(backup) => backup.run(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod admin_client;
 mod admin_command;
 mod admin_secret;
+mod backup_command;
 mod check;
 mod cli;
 mod exposure;

@@ -254,7 +254,7 @@ fn plain(name: &str) -> io::Result<String> {
 }
 
 /// Creates `directory` and the missing ones above it, durably.
-fn create_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn create_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
@@ -268,7 +268,7 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     sync_directory(parent)
 }
 
-fn sync_directory(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 

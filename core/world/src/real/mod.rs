@@ -3,6 +3,7 @@
 //! Nothing here decides anything. Only here may the methods be called that the rest of the
 //! workspace must reach through a trait.
 
+mod backup;
 mod clock;
 mod disk;
 mod entropy;
@@ -14,6 +15,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use backup::{Copied, copy_log};
 pub use clock::RealClock;
 pub use disk::RealDisk;
 pub use entropy::OsEntropy;

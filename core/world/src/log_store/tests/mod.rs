@@ -1,6 +1,7 @@
 //! Tests of the log store as a whole, on a disk that can fail.
 
 mod background_faults;
+mod backup;
 mod crash;
 mod damaged_runs;
 mod durability;
