@@ -287,6 +287,9 @@ async fn history_since_a_time_skips_nothing_though_the_clock_was_set_back(
         let mut message = first.message("c", seq, "x");
         message.entry.at = WallTime(at);
         first.append_ok(epoch, vec![message, first.message("d", seq, "of another")]).await;
+        if seq == 8 {
+            assert_eq!(first.seqs_since(121, 9).await, [6, 7, 8], "later than the newest entry");
+        }
     }
     for again in [false, true] {
         let case = if again { &case(open, number).await } else { &first };

@@ -107,6 +107,38 @@ fn a_page_of_a_long_channel_is_found_by_its_marks() {
 }
 
 #[test]
+fn a_time_is_found_by_its_mark_though_the_clock_was_set_back() {
+    let disk = MemoryDisk::default();
+    let (store, _) = try_open(&disk, 1 << 19).unwrap();
+    let epoch = run(store.claim(SHARD)).unwrap();
+    let at = |seq: u64| WallTime(if seq <= 500 { seq } else { seq - 400 });
+    let body = "x".repeat(1_000);
+    let batch: Vec<_> = (1..=1_000)
+        .map(|seq| {
+            let mut message = message("c", seq, &body);
+            message.entry.at = at(seq);
+            message
+        })
+        .collect();
+    append(&store, epoch, &batch).unwrap();
+    let since = |time| {
+        let bound = HistoryBound::Since(WallTime(time));
+        run(store.history(&channel("c"), bound, 1, 0)).unwrap().first().map(|entry| entry.seq.0)
+    };
+    for stored in [false, true] {
+        if stored {
+            append(&store, epoch, &[message("d", 1, "in the next segment")]).unwrap();
+            tidy(&store);
+            assert_eq!(run_files(&disk).len(), 1);
+        }
+        for time in 1..=601 {
+            let first = (1..=1_000).find(|seq| at(*seq) >= WallTime(time));
+            assert_eq!(since(time), first, "since {time}, in a run: {stored}");
+        }
+    }
+}
+
+#[test]
 fn bit_rot_in_a_run_is_reported_and_never_served() {
     let disk = MemoryDisk::default();
     let (store, epoch) = open_rolling(&disk);
