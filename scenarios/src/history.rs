@@ -95,12 +95,14 @@ pub enum What {
         /// It was so already.
         duplicate: bool,
     },
-    /// The client gave up for good on a refusal: it is known not to have happened.
+    /// The client gave up for good on a refusal.
     Rejected {
         client: ClientIndex,
         channel: ChannelKey,
         asked: Asked,
         code: String,
+        /// It is known not to have happened. Else it is unknown: an earlier attempt may be made yet.
+        is_final: bool,
     },
     /// `welcome` arrived.
     SessionOpened {
@@ -415,8 +417,9 @@ impl fmt::Display for What {
                 let again = if *duplicate { " (duplicate)" } else { "" };
                 write!(f, "{client} told: {channel} #{seq} is its {asked}{again}")
             }
-            Self::Rejected { client, channel, asked, code } => {
-                write!(f, "{client} told: {channel} refuses its {asked}: {code}")
+            Self::Rejected { client, channel, asked, code, is_final } => {
+                let tail = if *is_final { "" } else { "; an earlier attempt may be made yet" };
+                write!(f, "{client} told: {channel} refuses its {asked}: {code}{tail}")
             }
             Self::SessionOpened { client, session, gateway, channels } => {
                 let count = channels.len();

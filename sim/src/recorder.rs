@@ -459,12 +459,10 @@ impl Listener {
             ClientEvent::Accepted { channel, asked, seq, duplicate, at: _ } => {
                 What::Accepted { client, channel: self.key(channel), asked, seq, duplicate }
             }
-            ClientEvent::Rejected { channel, asked, code, message: _ } => What::Rejected {
-                client,
-                channel: self.key(channel),
-                asked,
-                code: code.as_str().to_owned(),
-            },
+            ClientEvent::Rejected { channel, asked, code, message: _, is_final } => {
+                let (channel, code) = (self.key(channel), code.as_str().to_owned());
+                What::Rejected { client, channel, asked, code, is_final }
+            }
             ClientEvent::Closed { session } => {
                 What::SessionClosed { client, session: session.into() }
             }

@@ -201,7 +201,7 @@ pub(crate) fn acceptance(client: u32, asked: Asked, seq: u64, duplicate: bool) -
 pub(crate) fn rejected(client: u32, text: Option<&str>) -> What {
     let (client, channel) = (ClientIndex(client), channel());
     let asked = text.map_or(Asked::Join, |text| Asked::Send(nonce(text)));
-    What::Rejected { client, channel, asked, code: "busy".into() }
+    What::Rejected { client, channel, asked, code: "busy".into(), is_final: true }
 }
 
 /// With the channel served after each of `after`: none or one.

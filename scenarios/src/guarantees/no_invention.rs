@@ -1,7 +1,5 @@
 //! `no-invention`: what is delivered was sent, byte for byte, by that sender; and what the sender
-//! was told is refused, is not in the log. A change of members has no nonce: if its client changed
-//! connections before the refusal came, an earlier attempt may still be on its way, and whether it
-//! will be made is unknown.
+//! was told is refused for good, is not in the log.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +7,7 @@ use std::sync::Arc;
 use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::ids::{Nonce, UserId};
 
-use crate::history::{ClientIndex, Event, Roster, What};
+use crate::history::{Event, Roster, What};
 
 use super::{ChannelNumber, Findings, Guarantee, Seen, slot, user_of};
 
@@ -18,8 +16,6 @@ use super::{ChannelNumber, Findings, Guarantee, Seen, slot, user_of};
 pub struct NoInvention {
     roster: Roster,
     channels: Vec<Channel>,
-    /// How many sessions each client has opened.
-    sessions: Vec<u32>,
     findings: Findings,
 }
 
@@ -33,11 +29,8 @@ struct Channel {
 #[derive(Debug, Default)]
 struct Change {
     asked: usize,
-    /// Those that are known not to be made.
     rejected: usize,
     rejection: Option<Arc<Event>>,
-    /// Who waits for an answer, oldest first, and how many sessions they had opened when they asked.
-    waiting: Vec<(ClientIndex, u32)>,
 }
 
 #[derive(Debug)]
@@ -51,12 +44,7 @@ impl NoInvention {
     pub const NAME: &'static str = "no-invention";
 
     pub fn new(roster: Roster) -> Self {
-        Self {
-            roster,
-            channels: Vec::new(),
-            sessions: Vec::new(),
-            findings: Findings::new(Self::NAME),
-        }
+        Self { roster, channels: Vec::new(), findings: Findings::new(Self::NAME) }
     }
 
     fn entry(&mut self, number: ChannelNumber, entry: &Entry, event: &Event) {
@@ -102,14 +90,6 @@ impl NoInvention {
     }
 }
 
-impl Change {
-    /// The client has its answer. Gives how many sessions it had opened when it asked.
-    fn answered(&mut self, client: ClientIndex) -> Option<u32> {
-        let index = self.waiting.iter().position(|(waiting, _)| *waiting == client)?;
-        Some(self.waiting.remove(index).1)
-    }
-}
-
 impl Channel {
     fn request(&self, content: &Content) -> Option<&Request> {
         match content {
@@ -131,11 +111,8 @@ impl Guarantee for NoInvention {
     }
 
     fn observe(&mut self, seen: &Seen<'_>) {
-        let event = seen.event;
-        if let What::SessionOpened { client, .. } = &event.what {
-            *slot(&mut self.sessions, client.0) += 1;
-        }
         let Some(number) = seen.channel else { return };
+        let event = seen.event;
         // A copy of what was judged before tells nothing new.
         if let Some(entry) = event.what.entry()
             && !seen.repeats
@@ -152,25 +129,15 @@ impl Guarantee for NoInvention {
         } else if let What::ChangeInvoked { client, asked, .. } = &event.what {
             let user = user_of(&self.roster, *client).user.clone();
             let channel = slot(&mut self.channels, number.0);
-            let change = channel.changes.entry((user, asked.clone())).or_default();
-            change.asked += 1;
-            change.waiting.push((*client, *slot(&mut self.sessions, client.0)));
-        } else if let What::Accepted { client, asked, .. } = &event.what {
-            let user = user_of(&self.roster, *client).user.clone();
-            let channel = slot(&mut self.channels, number.0);
-            if let Some(change) = channel.changes.get_mut(&(user, asked.clone())) {
-                change.answered(*client);
-            }
-        } else if let What::Rejected { client, asked, .. } = &event.what {
+            channel.changes.entry((user, asked.clone())).or_default().asked += 1;
+        } else if let What::Rejected { client, asked, is_final: true, .. } = &event.what {
             let user = user_of(&self.roster, *client).user.clone();
             let channel = slot(&mut self.channels, number.0);
             if let Asked::Send(nonce) = asked {
                 if let Some(request) = channel.sends.get_mut(&(user, nonce.clone())) {
                     request.rejected = Some(seen.keep());
                 }
-            } else if let Some(change) = channel.changes.get_mut(&(user, asked.clone()))
-                && change.answered(*client) == Some(*slot(&mut self.sessions, client.0))
-            {
+            } else if let Some(change) = channel.changes.get_mut(&(user, asked.clone())) {
                 change.rejected += 1;
                 change.rejection = Some(seen.keep());
             }
@@ -251,13 +218,10 @@ mod tests {
         assert_eq!(found(healthy().before(&join_accepted(1, 2), again)), [""; 0]);
         let refused = healthy().before(&join_accepted(1, 2), [rejected(1, None)]);
         assert_eq!(found(refused), ["the log holds what its sender was told is refused"]);
-    }
-    #[test]
-    fn a_change_whose_client_reconnected_before_it_was_refused_may_still_be_made() {
-        let again = || opened(1, "d", &[]);
-        let refused = |events: Vec<What>| found(healthy().before(&join_accepted(1, 2), events));
-        let broken = ["the log holds what its sender was told is refused"];
-        assert_eq!(refused(vec![rejected(1, None), again()]), broken);
-        assert_eq!(refused(vec![again(), rejected(1, None)]), [""; 0]);
+        let mut unknown = rejected(1, None);
+        if let What::Rejected { is_final, .. } = &mut unknown {
+            *is_final = false;
+        }
+        assert_eq!(found(healthy().before(&join_accepted(1, 2), [unknown])), [""; 0]);
     }
 }

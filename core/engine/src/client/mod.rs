@@ -147,12 +147,15 @@ pub enum ClientEvent {
         at: WallTime,
         duplicate: bool,
     },
-    /// It did not happen and will not be tried again.
+    /// It was refused and will not be tried again.
     Rejected {
         channel: ChannelId,
         asked: Asked,
         code: RejectCode,
         message: String,
+        /// It did not happen and won't. False for a change that was sent more than once: it has no
+        /// nonce, so an earlier attempt that comes late may still be made.
+        is_final: bool,
     },
     CaughtUp {
         channel: ChannelId,
@@ -351,15 +354,15 @@ impl Client {
         if self.requests.len() >= CLIENT_OUTSTANDING_MAX {
             let (channel, asked) = request.into_parts();
             let message = format!("{CLIENT_OUTSTANDING_MAX} requests wait for their reply already");
-            let code = RejectCode::Busy;
-            effects.push(Effect::Emit(ClientEvent::Rejected { channel, asked, code, message }));
+            let (code, is_final) = (RejectCode::Busy, true);
+            let event = ClientEvent::Rejected { channel, asked, code, message, is_final };
+            effects.push(Effect::Emit(event));
             return;
         }
         self.last_id += 1;
-        let frame = self.requests.add(self.last_id, request, now + REPLY_TIMEOUT);
-        if matches!(self.phase, Phase::Live { .. }) {
-            self.say_all(now, frame, effects);
-        }
+        let is_live = matches!(self.phase, Phase::Live { .. });
+        let frame = self.requests.add(self.last_id, request, now + REPLY_TIMEOUT, is_live);
+        self.say_all(now, frame, effects);
     }
 
     fn connected(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
@@ -516,9 +519,12 @@ impl Client {
             self.page_refused(page, code, message, now + after, effects);
         } else if code.is_retryable() {
             self.requests.defer(reply_to, now + after);
-        } else if let Some(request) = self.settle(now, reply_to, effects) {
+        } else {
+            let is_final = self.requests.is_refusal_final(reply_to);
+            let Some(request) = self.settle(now, reply_to, effects) else { return };
             let (channel, asked) = request.into_parts();
-            effects.push(Effect::Emit(ClientEvent::Rejected { channel, asked, code, message }));
+            let event = ClientEvent::Rejected { channel, asked, code, message, is_final };
+            effects.push(Effect::Emit(event));
         }
     }
 

@@ -31,6 +31,8 @@ struct Open {
     request: Request,
     /// When to send it (again), if no reply has come by then. None while it waits for another.
     due: Option<MonoTime>,
+    /// How often it was sent.
+    attempts: u32,
 }
 
 impl Request {
@@ -65,17 +67,34 @@ impl Requests {
         self.open.len()
     }
 
-    /// Takes a new request. Gives the frame to send, unless it has to wait for another.
-    pub(super) fn add(&mut self, id: u64, request: Request, due: MonoTime) -> Option<ClientFrame> {
+    /// Takes a new request. Gives the frame to send, unless there is no connection or it has to wait
+    /// for another.
+    pub(super) fn add(
+        &mut self,
+        id: u64,
+        request: Request,
+        due: MonoTime,
+        is_live: bool,
+    ) -> Option<ClientFrame> {
         let mut waits = false;
         if let Request::Change { channel, .. } = &request {
             let changes = self.changes.entry(channel.clone()).or_default();
             waits = !changes.is_empty();
             changes.push(id);
         }
-        let frame = request.frame(id);
-        self.open.insert(id, Open { request, due: (!waits).then_some(due) });
-        (!waits).then_some(frame)
+        let frame = (is_live && !waits).then(|| request.frame(id));
+        let attempts = u32::from(frame.is_some());
+        self.open.insert(id, Open { request, due: (!waits).then_some(due), attempts });
+        frame
+    }
+
+    /// Whether a refusal settles it. A change has no nonce: an earlier attempt may come late, and be
+    /// taken for a request of its own.
+    pub(super) fn is_refusal_final(&self, id: u64) -> bool {
+        self.open.get(&id).is_none_or(|open| match open.request {
+            Request::Send { .. } => true,
+            Request::Change { .. } => open.attempts <= 1,
+        })
     }
 
     /// The request has its final answer. Gives it, and the frame of what waited for that.
@@ -95,6 +114,7 @@ impl Requests {
         let frame = next.and_then(|id| {
             let open = self.open.get_mut(&id)?;
             open.due = Some(due);
+            open.attempts += 1;
             Some(open.request.frame(id))
         });
         Some((request, frame))
@@ -126,6 +146,7 @@ impl Requests {
         for (id, open) in &mut self.open {
             if open.due.is_some_and(&is_due) {
                 open.due = Some(again);
+                open.attempts = open.attempts.saturating_add(1);
                 frames.push(open.request.frame(*id));
             }
         }

@@ -191,8 +191,47 @@ fn a_refusal_is_final() {
         retry_after_ms: None,
     };
     let effects = client.feed(at(1), Input::Frame(refusal));
-    assert!(matches!(effects.as_slice(), [Effect::Emit(ClientEvent::Rejected { .. })]));
+    assert!(matches!(
+        effects.as_slice(),
+        [Effect::Emit(ClientEvent::Rejected { is_final: true, .. })]
+    ));
     assert_eq!(client.outstanding(), 0);
+}
+
+#[test]
+fn a_refusal_of_a_retried_change_says_nothing_of_the_attempt_before_it() {
+    let refused = |client: &mut Client, ms, code| {
+        let (message, retry_after_ms) = (String::new(), None);
+        let refusal = ServerFrame::Rejected { reply_to: Some(1), code, message, retry_after_ms };
+        let effects = client.feed(at(ms), Input::Frame(refusal));
+        match effects.as_slice() {
+            [Effect::Emit(ClientEvent::Rejected { is_final, .. }), ..] => Some(*is_final),
+            _ => None,
+        }
+    };
+    let asked = || {
+        let mut client = live();
+        client.feed(at(0), change(Change::Leave));
+        client
+    };
+    assert_eq!(refused(&mut asked(), 1, RejectCode::NotMember), Some(true), "sent once");
+    let mut client = asked();
+    assert_eq!(refused(&mut client, 1, RejectCode::Unavailable), None);
+    client.feed(at(1_001), Input::Tick);
+    assert_eq!(refused(&mut client, 1_002, RejectCode::NotMember), Some(false));
+    let mut client = asked();
+    client.feed(at(1), change(Change::Join));
+    refused(&mut client, 2, RejectCode::NotMember);
+    let next = ServerFrame::Rejected {
+        reply_to: Some(2),
+        code: RejectCode::Forbidden,
+        message: String::new(),
+        retry_after_ms: None,
+    };
+    let effects = client.feed(at(3), Input::Frame(next));
+    let is_final =
+        matches!(effects.as_slice(), [Effect::Emit(ClientEvent::Rejected { is_final: true, .. })]);
+    assert!(is_final, "what waited for another was sent once: {effects:?}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn let_go(client: u32, session: &str, until: u64) -> What {
 
 fn refused(client: u32, asked: Asked, code: &str) -> What {
     let (client, channel) = (ClientIndex(client), channel());
-    What::Rejected { client, channel, asked, code: code.to_owned() }
+    What::Rejected { client, channel, asked, code: code.to_owned(), is_final: true }
 }
 
 #[test]
