@@ -175,6 +175,7 @@ mod tests {
         let all = page(u32::MAX, Some(usize::MAX));
         assert_eq!(all.rows.len(), ADMIN_ROWS_MAX);
     }
+
     #[test]
     fn pages_of_several_machines_make_one_that_skips_nothing() {
         let tables = [(0..40).step_by(2), (1..40).step_by(6), (3..6).step_by(2)];

@@ -60,7 +60,7 @@ fn owner(answer: &Value) {
     let text =
         |name: &str| table::cell(answer.pointer(&format!("/owner/{name}")).unwrap_or(&Value::Null));
     if answer.get("owner").is_none_or(Value::is_null) {
-        say("owner     not this node: ask the one that owns the channel's shard");
+        say("owner     nothing: the channel has no entry, or another node owns its shard");
     } else if answer.pointer("/owner/times").is_none_or(Value::is_null) {
         let head = text("head");
         say(&format!(
