@@ -41,7 +41,9 @@ impl Gateway {
         }
         self.counts.delivered_live += delivered;
         if let Some(first) = entries.first() {
-            self.trace.arrived(key, (first.seq, last.seq), self.now);
+            // The table's own name: a row that kept the frame's would keep its memory.
+            let name = self.channels.get_key_value(key).map_or(key, |(name, _)| name);
+            self.trace.arrived(name, (first.seq, last.seq), self.now);
         }
         if delivered > 0 {
             self.announced.add(entries);

@@ -149,7 +149,8 @@ impl Gateway {
         if let Some(user) = self.sessions.get(&connection).and_then(Session::user) {
             let workspace = user.workspace.clone();
             let key = ChannelKey { workspace, channel: channel.clone() };
-            self.trace.answered(key, seq, connection, (asked_at, self.now));
+            let name = self.channels.get_key_value(&key).map(|(name, _)| name.clone());
+            self.trace.answered(name.unwrap_or(key), seq, connection, (asked_at, self.now));
         }
         let frame = ServerFrame::Accepted { reply_to, channel, seq, at_ms, duplicate };
         self.send(connection, &frame, effects);

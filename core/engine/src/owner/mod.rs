@@ -373,7 +373,9 @@ impl Owner {
         for (channel, (entries, numbered_at)) in published {
             let links = self.interest.of(&channel);
             let first = entries.first().map_or(SeqNo::ZERO, |entry| entry.seq);
-            self.trace.published((channel.clone(), first), numbered_at, now, links.clone());
+            // The table's own name: a row that kept the request's would keep its memory.
+            let name = self.channels.get_key_value(&channel).map_or(&channel, |(name, _)| name);
+            self.trace.published((name.clone(), first), numbered_at, now, links.clone());
             if links.is_empty() {
                 continue;
             }
