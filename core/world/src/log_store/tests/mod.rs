@@ -2,6 +2,7 @@
 
 mod background_faults;
 mod backup;
+mod clock;
 mod crash;
 mod damaged_runs;
 mod durability;
