@@ -212,7 +212,7 @@ impl Found<'_> {
         }
         // A page with the entry would have come after its announcement, and be remembered.
         let live = self.arrival.filter(|arrival| {
-            start.at <= arrival.at && self.forgotten.is_none_or(|upto| upto < arrival.at)
+            start.at() <= arrival.at && self.forgotten.is_none_or(|upto| upto < arrival.at)
         });
         live.map_or((How::Sent, None), |arrival| (How::Live, Some(arrival.at)))
     }
