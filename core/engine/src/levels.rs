@@ -84,6 +84,7 @@ limits! {
     SessionRequests SESSION_REQUESTS_MAX,
     SessionStallTime SESSION_STALL_TIMEOUT,
     Sessions SESSIONS_MAX,
+    ShardLocates SHARD_LOCATES_MAX,
     ShardPages SHARD_PAGES_MAX,
     ShardRequestBytes SHARD_REQUEST_BYTES_MAX,
     ShardRequests SHARD_REQUESTS_MAX,

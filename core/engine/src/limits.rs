@@ -284,6 +284,11 @@ pub const SHARD_REQUEST_BYTES_MAX: usize = LINK_QUEUE_BYTES_MAX / 2;
 /// link may have queued, and work for the owner's disk. More: as [`SHARD_REQUESTS_MAX`].
 pub const SHARD_PAGES_MAX: usize = 96;
 
+/// Sessions that resume by time and wait until one shard has found their positions, at one gateway.
+/// Their frames fill a half of what the link may have queued, and the owner looks for one after the
+/// other. More: `goodbye`, `unavailable`, with a time to come back after.
+pub const SHARD_LOCATES_MAX: usize = LINK_QUEUE_BYTES_MAX / 2 / CLIENT_FRAME_BYTES_MAX;
+
 /// Pages that an owner reads for one link at a time: all that a gateway asks for. More: rejected as
 /// `busy`.
 pub const LINK_READS_MAX: usize = CATCH_UP_READS_MAX + SHARD_PAGES_MAX;

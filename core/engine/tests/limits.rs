@@ -397,6 +397,12 @@ const ROWS: &[(&str, Figure, &str, &str)] = &[
         GATEWAY,
         "pages_for_requests_are_bounded_for_all_sessions_of_a_shard_together",
     ),
+    (
+        "SHARD_LOCATES_MAX",
+        Hits,
+        "core/engine/src/gateway/tests/since.rs",
+        "sessions_that_wait_to_resume_by_time_are_bounded_also_when_they_end",
+    ),
     ("LINK_READS_MAX", Hits, OWNER, "a_link_has_no_more_pages_read_for_it_than_a_gateway_asks_for"),
     (
         "ADMISSION_WAIT_MAX",

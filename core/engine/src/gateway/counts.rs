@@ -4,8 +4,8 @@ use crate::histogram::Durations;
 use crate::levels::{Hits, Level};
 use crate::limits::{
     BODY_BYTES_MAX, CATCH_UP_READS_MAX, RATE_BUCKETS_MAX, RUN_BYTES_MAX, SESSION_PAGES_MAX,
-    SESSION_QUEUE_BYTES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX, SHARD_PAGES_MAX,
-    SHARD_REQUEST_BYTES_MAX, SHARD_REQUESTS_MAX, TRACE_ROWS_MAX,
+    SESSION_QUEUE_BYTES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX, SHARD_LOCATES_MAX,
+    SHARD_PAGES_MAX, SHARD_REQUEST_BYTES_MAX, SHARD_REQUESTS_MAX, TRACE_ROWS_MAX,
 };
 
 /// A session takes one more run of entries while its queue is not above its limit; the run is as
@@ -47,6 +47,9 @@ pub struct GatewayCounts {
     pub shard_request_bytes: Level,
     /// Pages of history that sessions have asked of the shard of which most are awaited.
     pub shard_pages: Level,
+    /// Sessions that resume by time, whose positions were asked of the shard that was asked last and
+    /// have not come; its peak is that of all shards.
+    pub shard_locates: Level,
     /// Bytes queued for the session that was sent an entry last; its peak is that of all sessions.
     pub session_queue_bytes: Level,
     /// Pages on their way from the log of the shard that was asked last; its peak is that of all.
@@ -64,7 +67,7 @@ impl GatewayCounts {
         // Requests and reads are bounded for each shard; a session is opened by itself, and a user
         // again when a link comes back.
         let tickets_max = shards
-            .saturating_mul(SHARD_REQUESTS_MAX + CATCH_UP_READS_MAX)
+            .saturating_mul(SHARD_REQUESTS_MAX + CATCH_UP_READS_MAX + SHARD_LOCATES_MAX)
             .saturating_add(2 * SESSIONS_MAX);
         Self {
             frames: 0,
@@ -83,6 +86,7 @@ impl GatewayCounts {
             shard_requests: Level::new("shard_requests", SHARD_REQUESTS_MAX),
             shard_request_bytes: Level::new("shard_request_bytes", SHARD_REQUEST_BYTES_MAX),
             shard_pages: Level::new("shard_pages", SHARD_PAGES_MAX),
+            shard_locates: Level::new("shard_locates", SHARD_LOCATES_MAX),
             tickets: Level::new("tickets", tickets_max),
             session_queue_bytes: Level::new("session_queue_bytes", SESSION_QUEUE_LEVEL_MAX),
             catch_up_reads: Level::new("catch_up_reads", CATCH_UP_READS_MAX),
@@ -92,7 +96,7 @@ impl GatewayCounts {
         }
     }
 
-    pub fn levels(&self) -> [Level; 11] {
+    pub fn levels(&self) -> [Level; 12] {
         [
             self.sessions,
             self.session_requests,
@@ -100,6 +104,7 @@ impl GatewayCounts {
             self.shard_requests,
             self.shard_request_bytes,
             self.shard_pages,
+            self.shard_locates,
             self.tickets,
             self.session_queue_bytes,
             self.catch_up_reads,

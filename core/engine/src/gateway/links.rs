@@ -51,6 +51,7 @@ impl Gateway {
             .partition(|(_, (pending_shard, _))| *pending_shard == shard);
         self.pending = kept;
         self.admission.link_down(shard);
+        self.locates.remove(&shard);
         for (_, pending) in lost.into_values() {
             match pending {
                 // Asked again when the link is up.
@@ -376,6 +377,9 @@ impl Gateway {
     fn take_pending(&mut self, ticket: Ticket) -> Option<Pending> {
         let (shard, pending) = self.pending.remove(&ticket)?;
         self.admission.settled(shard, ticket);
+        if let (Pending::Locate { .. }, Some(open)) = (&pending, self.locates.get_mut(&shard)) {
+            *open -= 1;
+        }
         Some(pending)
     }
 

@@ -159,6 +159,8 @@ pub struct Gateway {
     links_up: BTreeSet<ShardId>,
     pending: BTreeMap<Ticket, (ShardId, Pending)>,
     last_ticket: u64,
+    /// Of each shard, the questions without an answer where sessions resume by time.
+    locates: BTreeMap<ShardId, usize>,
     catch_up: CatchUp,
     /// One for each session: when to look whether it is still alive. One more if its token expires
     /// before.
@@ -229,6 +231,7 @@ impl Gateway {
             links_up: BTreeSet::new(),
             pending: BTreeMap::new(),
             last_ticket: 0,
+            locates: BTreeMap::new(),
             catch_up: CatchUp::default(),
             deadlines: BTreeSet::new(),
             now: MonoTime::default(),

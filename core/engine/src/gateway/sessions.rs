@@ -13,7 +13,7 @@ use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey};
 use crate::levels::Limit;
 use crate::limits::{
     DRAIN_SPREAD, HELLO_TIMEOUT, PAGE_ENTRIES_MAX, RESUME_CHANNELS_MAX, SESSION_IDLE_TIMEOUT,
-    SESSION_PAGES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX,
+    SESSION_PAGES_MAX, SESSION_REQUESTS_MAX, SESSIONS_MAX, SHARD_LOCATES_MAX,
 };
 use crate::link::{Ticket, ToOwner};
 use crate::membership::{Change, direct_channel};
@@ -179,6 +179,11 @@ impl Gateway {
         effects: &mut Vec<Effect>,
     ) {
         let shard = self.shard_of(&user.workspace);
+        let points = self.points_in_time(connection);
+        if !points.is_empty() {
+            self.locate(shard, connection, (user, points), effects);
+            return;
+        }
         let resumed = match self.sessions.get(&connection).map(|session| &session.phase) {
             Some(Phase::Opening { resume, .. }) => {
                 resume.iter().map(|point| point.channel.clone()).collect()
@@ -186,18 +191,36 @@ impl Gateway {
             Some(Phase::Greeting | Phase::Live { .. }) | None => BTreeSet::new(),
         };
         let resumed = Vec::from_iter(resumed);
-        let points = self.points_in_time(connection);
-        let asked = if points.is_empty() {
-            let frame = |ticket| ToOwner::Open { ticket, user, resumed };
-            self.ask(shard, Pending::Open { connection }, frame, effects)
-        } else {
-            let frame = |ticket| ToOwner::Locate { ticket, user, points };
-            self.ask(shard, Pending::Locate { connection }, frame, effects)
-        };
+        let frame = |ticket| ToOwner::Open { ticket, user, resumed };
+        let asked = self.ask(shard, Pending::Open { connection }, frame, effects);
         if let Some(Session { phase: Phase::Opening { ticket, .. }, .. }) =
             self.sessions.get_mut(&connection)
         {
             *ticket = asked;
+        }
+    }
+
+    /// Asks where the times are in the channels. The answer is awaited, and counted, even if the
+    /// session ends before: the owner looks for it all the same.
+    fn locate(
+        &mut self,
+        shard: ShardId,
+        connection: ConnectionId,
+        (user, points): (UserKey, Vec<(ChannelId, WallTime)>),
+        effects: &mut Vec<Effect>,
+    ) {
+        let awaited = self.locates.get(&shard).copied().unwrap_or_default();
+        if awaited >= SHARD_LOCATES_MAX {
+            self.counts.hits.hit(Limit::ShardLocates);
+            let message = format!("{awaited} sessions wait to resume by time already");
+            let after = Some(self.jitter(connection, DRAIN_SPREAD));
+            self.goodbye(connection, GoodbyeCode::Unavailable, message, after, effects);
+            return;
+        }
+        let frame = |ticket| ToOwner::Locate { ticket, user, points };
+        if self.ask(shard, Pending::Locate { connection }, frame, effects).is_some() {
+            self.locates.insert(shard, awaited + 1);
+            self.counts.shard_locates.set(awaited + 1);
         }
     }
 

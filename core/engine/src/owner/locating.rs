@@ -1,8 +1,8 @@
 //! The owner's part in resuming by time: which positions a session's last-seen times stand for.
 //!
 //! The store looks for the times of one session after the other, so that thousands that come back
-//! at once do not take it from everybody else. Those that wait are no more than the gateways have
-//! sessions whose `hello` has no answer: each asks once, and is forgotten with its link.
+//! at once do not take it from everybody else. Those that wait are no more than
+//! [`crate::limits::SHARD_LOCATES_MAX`] of each gateway, and are forgotten with its link.
 
 use std::collections::VecDeque;
 

@@ -1,6 +1,7 @@
 //! Resuming by time: the owner is asked what the times stand for before the session opens.
 
 use super::*;
+use crate::limits::SHARD_LOCATES_MAX;
 
 fn greet(gateway: &mut Gateway, resume: &str) -> Vec<Effect> {
     gateway.feed(Input::Connected { connection: ADA });
@@ -74,5 +75,42 @@ fn a_point_to_resume_from_is_a_position_or_a_time() {
             }
             frames => panic!("not refused: {frames:?}"),
         }
+    }
+}
+
+#[test]
+fn sessions_that_wait_to_resume_by_time_are_bounded_also_when_they_end() {
+    let mut gateway = new();
+    let hello = hello("ada", None)
+        .replace(r#""resume":[]"#, r#""resume":[{"channel":"general","since_ms":5}]"#);
+    let come = |gateway: &mut Gateway, number: usize| {
+        let connection = ConnectionId(number as u64 + 2);
+        gateway.feed(Input::Connected { connection });
+        (connection, gateway.feed(Input::Text { connection, text: hello.clone() }))
+    };
+    let mut asked = Vec::new();
+    for number in 0..SHARD_LOCATES_MAX {
+        let (connection, effects) = come(&mut gateway, number);
+        asked.extend(locate(&effects).map(|(ticket, _)| ticket));
+        // The owner looks for it all the same.
+        gateway.feed(Input::Disconnected { connection });
+    }
+    assert_eq!(asked.len(), SHARD_LOCATES_MAX);
+    let (late, effects) = come(&mut gateway, SHARD_LOCATES_MAX);
+    assert_eq!((locate(&effects), open_ticket(&effects)), (None, None));
+    assert!(matches!(
+        frames(&effects, late)[..],
+        [ServerFrame::Goodbye { code: GoodbyeCode::Unavailable, reconnect_after_ms: Some(_), .. }]
+    ));
+    assert_eq!(gateway.counts().hits.of(Limit::ShardLocates), 1);
+    assert_eq!(gateway.counts().shard_locates.peak, SHARD_LOCATES_MAX);
+
+    assert_eq!(located(&mut gateway, asked[0], 3), [], "for nobody, and there is room again");
+    assert!(locate(&come(&mut gateway, SHARD_LOCATES_MAX + 1).1).is_some());
+    gateway.feed(Input::LinkDown { shard: SHARD });
+    gateway.feed(Input::LinkUp { shard: SHARD });
+    for number in 2..=SHARD_LOCATES_MAX {
+        let (_, effects) = come(&mut gateway, SHARD_LOCATES_MAX + number);
+        assert!(locate(&effects).is_some(), "{number}: with a link go its questions");
     }
 }
