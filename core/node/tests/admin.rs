@@ -22,7 +22,7 @@ fn admin_json(server: &Server, data: &Path, arguments: &[&str]) -> serde_json::V
 }
 
 /// Asks with this header.
-async fn ask(world: &World, address: &str, path: &str, authorization: &str) -> Answer {
+pub(crate) async fn ask(world: &World, address: &str, path: &str, authorization: &str) -> Answer {
     let mut plain = Plain::connect(world, address).await;
     plain.ask(&format!("GET {path} HTTP/1.1\r\nHost: here\r\n{authorization}\r\n")).await
 }

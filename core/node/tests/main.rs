@@ -27,6 +27,8 @@ mod page_client;
 #[cfg(test)]
 mod plain_http;
 #[cfg(test)]
+mod polled;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod roles;
@@ -42,3 +44,5 @@ mod tls;
 mod user;
 #[cfg(test)]
 mod watching;
+#[cfg(test)]
+mod workspaces;

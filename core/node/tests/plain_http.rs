@@ -69,6 +69,13 @@ impl Plain {
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: here\r\n\r\n")).await
     }
+
+    /// `more` are further lines of the head, each with its end.
+    pub(crate) async fn post(&mut self, path: &str, more: &str, body: &str) -> Answer {
+        let length = body.len();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: here\r\nContent-Length: {length}");
+        self.ask(&format!("{head}\r\n{more}\r\n{body}")).await
+    }
 }
 
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n";
