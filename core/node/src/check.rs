@@ -96,6 +96,12 @@ fn print_report((shard, report): &(ShardId, CheckReport)) {
         "shard {shard}: {state}. {entries} sound entries of {channels} channels in {runs} runs and \
          {segments} segments, {bytes} bytes, epoch {epoch}"
     ));
+    if report.trimmed > 0 {
+        say(&format!(
+            "  {} older entries are gone, by the limits that the server was started with.",
+            report.trimmed
+        ));
+    }
     if report.torn_bytes > 0 {
         let torn = report.torn_bytes;
         say(&format!(
@@ -151,6 +157,7 @@ fn to_json(reports: &[(ShardId, CheckReport)]) -> serde_json::Value {
             "segments": report.segments,
             "entries": report.entries,
             "channels": report.channels,
+            "trimmed": report.trimmed,
             "epoch": report.epoch.0,
             "bytes": report.bytes,
             "torn_bytes": report.torn_bytes,

@@ -92,11 +92,11 @@ async fn serve(
     let (store, report) = LogStore::open(disk, shard, *options).await?;
     tracing::info!(shard = shard.0, ?report, "store is open");
     let store = Arc::new(store);
+    let log_clock = LogClock::new(store.log_time(), world.clock.mono_now());
     let mut tasks = TaskGroup::default();
-    tasks.add(maintain(world, shard, store.clone()));
+    tasks.add(maintain(world, shard, store.clone(), log_clock));
     let epoch = store.claim(shard).await?;
     let recovered = store.recover(shard, options.nonce_window).await?;
-    let log_clock = LogClock::new(recovered.log_time, world.clock.mono_now());
     let seeds = recovered.channels.into_iter().map(|(channel, state)| ChannelSeed {
         channel,
         head: state.head,
@@ -128,10 +128,12 @@ async fn serve(
 }
 
 /// Starts the store's work in the background. When it gives the store up, the next append says so.
-fn maintain(world: &World, shard: ShardId, store: Arc<LogStore>) -> Task {
+fn maintain(world: &World, shard: ShardId, store: Arc<LogStore>, log_clock: LogClock) -> Task {
     let clock = world.clock.clone();
     let work = async move {
-        let error = store.maintain(clock).await;
+        // What it lets go, pages tell.
+        let (trims, _) = mpsc::channel(1);
+        let error = store.maintain(clock, log_clock, trims).await;
         tracing::warn!(shard = shard.0, %error, "the store must be opened again");
     };
     world.spawn.spawn("store-maintenance", Box::pin(work))
@@ -311,7 +313,7 @@ impl Shell<'_> {
         let read = async move {
             let page =
                 store.history(&channel, HistoryBound::After(seq.before()), 1, PAGE_BYTES_MAX).await;
-            let entry = page.ok().and_then(|page| page.into_iter().next());
+            let entry = page.ok().and_then(|page| page.entries.into_iter().next());
             // Whoever asked may have given up.
             drop(answer.send(entry.filter(|entry| entry.seq == seq)));
         };
@@ -325,7 +327,8 @@ impl Shell<'_> {
             Box::pin(async move {
                 let entries = store.history(&channel, bound, entries_max, PAGE_BYTES_MAX).await;
                 // The owner may have stopped meanwhile; then nobody waits for the page.
-                drop(done.send(entries.map(|entries| Input::Read { read, entries })).await);
+                let entries = entries.map(|page| Input::Read { read, entries: page.entries });
+                drop(done.send(entries).await);
             }),
         );
         self.tasks.add(task);
@@ -340,7 +343,7 @@ async fn firsts(
     let mut firsts = Vec::with_capacity(points.len());
     for (channel, at) in points {
         let page = store.history(channel, HistoryBound::Since(*at), 1, 0).await?;
-        firsts.push(page.first().map(|entry| entry.seq));
+        firsts.push(page.entries.first().map(|entry| entry.seq));
     }
     Ok(firsts)
 }

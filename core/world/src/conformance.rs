@@ -15,7 +15,7 @@ use seriatim_engine::membership::{Origin, Roster, Stay};
 use seriatim_engine::nonces::{NonceKey, Nonces};
 use seriatim_engine::time::{LogTime, WallTime};
 
-use crate::store::{Recovered, RecoveredChannel};
+use crate::store::{HistoryPage, Recovered, RecoveredChannel};
 use crate::{Store, StoreError};
 
 /// Puts a store through every case. `open` gives the store of a shard that nothing was written to
@@ -99,7 +99,9 @@ impl Case {
     ) -> Vec<Entry> {
         let channel = self.channel(channel);
         let page = self.store.history(&channel, bound, entries_max, bytes).await;
-        page.expect("history can be read")
+        let HistoryPage { entries, trimmed_upto } = page.expect("history can be read");
+        assert_eq!(trimmed_upto, None, "without a limit all is kept");
+        entries
     }
 
     async fn seqs_before(&self, before: u64, entries_max: usize, bytes: usize) -> Vec<u64> {

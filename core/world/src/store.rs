@@ -46,8 +46,19 @@ pub struct Recovered {
 pub struct RecoveredChannel {
     /// The newest durable position.
     pub head: SeqNo,
+    /// Entries up to this one are gone: the log is not to keep everything.
+    pub trimmed_upto: SeqNo,
     /// What all of its entries say about the channel itself.
     pub roster: Roster,
+}
+
+/// A page of a channel's log.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// Consecutive, in order.
+    pub entries: Vec<Entry>,
+    /// Of the entries that were asked for, those up to this one are gone, and with them all before.
+    pub trimmed_upto: Option<SeqNo>,
 }
 
 /// Durable, append-only logs of channels, grouped in shards with one writer each.
@@ -90,7 +101,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// The page of `channel` at `bound`: consecutive entries, in order, at most `entries_max`, and
     /// no more than `bytes_max` bytes of bodies unless the one next to the bound alone is larger.
-    /// Durable entries only.
+    /// Durable entries only. What the log did not keep is left out, and told of.
     ///
     /// # Errors
     /// [`StoreError`]
@@ -100,5 +111,5 @@ pub trait Store: Send + Sync + 'static {
         bound: HistoryBound,
         entries_max: usize,
         bytes_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>>;
+    ) -> BoxFuture<'a, Result<HistoryPage, StoreError>>;
 }

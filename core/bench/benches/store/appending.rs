@@ -9,9 +9,11 @@ use seriatim_bench::cpu::now_ns;
 use seriatim_bench::table::{median, print};
 use seriatim_engine::entry::Batch;
 use seriatim_engine::ids::Epoch;
+use seriatim_engine::time::LogClock;
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
 use seriatim_world::{Store as _, World, clock, real};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
 
 use crate::bare::{Bare, Cost};
 use crate::messages::{Messages, SHARD};
@@ -74,7 +76,8 @@ pub(crate) async fn measure(
     let mut run = Run::start(&directory.path().join("log"), options).await?;
     let maintenance = {
         let (store, clock) = (Arc::clone(&run.store), Arc::clone(&run.world.clock));
-        let work = async move { drop(store.maintain(clock).await) };
+        let (trims, _) = mpsc::channel(1);
+        let work = async move { drop(store.maintain(clock, LogClock::default(), trims).await) };
         run.world.spawn.spawn("store-maintenance", Box::pin(work))
     };
     let group_bytes = run.group_bytes(load.batch).await?;

@@ -89,7 +89,8 @@ pub(crate) async fn pages(filled: &mut Filled) -> anyhow::Result<()> {
         let page =
             store.history(&channel, HistoryBound::After(after), PAGE_ENTRIES, usize::MAX).await?;
         let wait = now_ns() - started;
-        anyhow::ensure!(page.len() == wanted, "{} of {wanted} entries", page.len());
+        let count = page.entries.len();
+        anyhow::ensure!(count == wanted, "{count} of {wanted} entries");
         if number >= WARM_UP_PAGES {
             waits.push(wait);
         }

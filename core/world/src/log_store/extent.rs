@@ -14,7 +14,8 @@ use super::run::Run;
 /// a page is found without reading all of them.
 pub(super) const STRIDE_BYTES: u64 = 8 * 1024;
 
-/// One channel's share of a run: its entries `first` and on, `count` of them.
+/// One channel's share of a run: its entries `first` and on, `count` of them. In the run of what was
+/// trimmed there are none, and all before `first` are gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) first: SeqNo,
@@ -63,7 +64,7 @@ impl Extent {
         let (offset, bytes) = (number()?, number()?);
         let newest_at = WallTime(number()?);
         let marks = reader.u32().ok_or(TOO_SHORT)?;
-        if first == SeqNo::ZERO || count == 0 || first.0.checked_add(count).is_none() {
+        if first == SeqNo::ZERO || first.0.checked_add(count).is_none() {
             return Err("a channel has no positions in the run");
         }
         Ok((channel, Self { first, count, offset, bytes, newest_at, marks }))

@@ -7,6 +7,12 @@ use super::record::{Flaw, Reader};
 use super::run_name::RunName;
 use super::segment::{FORMAT_VERSION, OTHER_VERSION};
 
+/// The level of the run that has what outlives trimmed entries; no run is merged into it.
+pub(super) const TRIMMED_LEVEL: u32 = u32::MAX;
+
+/// The format version of such a run: programs that know nothing of them refuse the log.
+const TRIMMED_FORMAT_VERSION: u32 = 3;
+
 /// Bytes of a run before its first record.
 pub(super) const RUN_HEADER_BYTES: u64 = 8;
 
@@ -40,6 +46,11 @@ pub(super) struct Footer {
 }
 
 impl Footer {
+    /// The entries of its segments are gone.
+    pub(super) fn is_trimmed(&self) -> bool {
+        self.level == TRIMMED_LEVEL
+    }
+
     pub(super) fn nonces_start(&self) -> u64 {
         self.data_end.saturating_add(self.state_bytes)
     }
@@ -58,7 +69,8 @@ impl Footer {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::from(FOOTER_MAGIC);
         let RunName { shard, first, last } = self.name;
-        let numbers = [FORMAT_VERSION, shard.0, first, last, self.level];
+        let version = version_of(self.level);
+        let numbers = [version, shard.0, first, last, self.level];
         for number in numbers.into_iter().chain([self.segment_length, self.log_time.0]) {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -110,17 +122,24 @@ impl Footer {
         if crc32c::crc32c(bytes.get(..FOOTER_BYTES - 4).unwrap_or_default()) != checksum {
             return Err("the run footer's checksum does not match");
         }
-        if version != FORMAT_VERSION {
+        if version != version_of(level) {
             return Err(OTHER_VERSION);
         }
         if found != name {
             return Err("the run has another shard or other segments than its name");
+        }
+        if footer.is_trimmed() && (found.first, footer.data_end) != (1, RUN_HEADER_BYTES) {
+            return Err("what was trimmed is not the beginning of the log");
         }
         if footer.data_end < RUN_HEADER_BYTES || footer.file_bytes() != file_bytes {
             return Err("the run has another length than its footer says");
         }
         Ok(footer)
     }
+}
+
+fn version_of(level: u32) -> u32 {
+    if level == TRIMMED_LEVEL { TRIMMED_FORMAT_VERSION } else { FORMAT_VERSION }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::record::{self, Flaw, body_bytes, decode_channel};
 use super::run::entry_of;
 use super::store::LogStore;
 use crate::StoreError;
+use crate::store::HistoryPage;
 
 /// Entries that an audit reads at a time.
 const AUDIT_PAGE: usize = 1_024;
@@ -25,7 +26,7 @@ impl LogStore {
         bound: HistoryBound,
         entries_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    ) -> Result<HistoryPage, StoreError> {
         let mut name = Vec::new();
         put_channel(channel, &mut name);
         match bound {
@@ -35,13 +36,18 @@ impl LogStore {
             HistoryBound::Before(before) => {
                 self.page_before(&name, before, entries_max, bytes_max).await
             }
-            HistoryBound::Since(at) => match self.first_since(&name, at).await? {
-                Some(first) => {
+            HistoryBound::Since(at) => {
+                let trimmed = self.index().trimmed(&name);
+                let is_gone = trimmed.upto > SeqNo::ZERO && at <= trimmed.newest_at;
+                let found = self.first_since(&name, at).await?;
+                let mut read = HistoryPage::default();
+                if let Some(first) = found {
                     let page = Page::new(entries_max, bytes_max);
-                    self.page_after(&name, first.before(), page).await
+                    read = self.page_after(&name, first.before(), page).await?;
                 }
-                None => Ok(Vec::new()),
-            },
+                let trimmed_upto = read.trimmed_upto.or(is_gone.then_some(trimmed.upto));
+                Ok(HistoryPage { trimmed_upto, ..read })
+            }
         }
     }
 
@@ -53,13 +59,24 @@ impl LogStore {
         before: SeqNo,
         entries_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<Entry>, StoreError> {
+    ) -> Result<HistoryPage, StoreError> {
         let last = before.0.saturating_sub(1).min(self.index().head(name).0);
         let after = last.saturating_sub(u64::try_from(entries_max).unwrap_or(u64::MAX));
         let entries_max = usize::try_from(last - after).unwrap_or(entries_max);
         let page = Page::new(entries_max, usize::MAX);
-        let entries = self.page_after(name, SeqNo(after), page).await?;
-        Ok(newest(entries, bytes_max))
+        let HistoryPage { mut entries, .. } = self.page_after(name, SeqNo(after), page).await?;
+        // What is gone at the page's beginning makes no room at its end.
+        entries.retain(|entry| entry.seq.0 <= last);
+        let entries = newest(entries, bytes_max);
+        let trimmed = self.index().trimmed(name).upto;
+        let trimmed_upto = match entries.first() {
+            Some(first) if first.seq > trimmed.next() => None,
+            // They may go while they are read.
+            Some(first) => Some(trimmed.min(first.seq.before())),
+            None => Some(trimmed),
+        };
+        let trimmed_upto = trimmed_upto.filter(|upto| *upto > SeqNo::ZERO);
+        Ok(HistoryPage { entries, trimmed_upto })
     }
 
     /// The first entry that was numbered at `at` or later.
@@ -83,9 +100,14 @@ impl LogStore {
         name: &[u8],
         after: SeqNo,
         mut page: Page,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let from = SeqNo(after.0.saturating_add(1));
-        let sources = self.index().sources(name, from, page.room());
+    ) -> Result<HistoryPage, StoreError> {
+        let (from, trimmed_upto, sources) = {
+            let index = self.index();
+            let trimmed = index.trimmed(name).upto;
+            let from = SeqNo(after.max(trimmed).0.saturating_add(1));
+            let trimmed_upto = (after < trimmed).then_some(trimmed);
+            (from, trimmed_upto, index.sources(name, from, page.room()))
+        };
         for source in sources {
             let next = SeqNo(from.0.saturating_add(page.count() as u64));
             match source {
@@ -100,23 +122,26 @@ impl LogStore {
                 break;
             }
         }
-        Ok(page.into_entries())
+        Ok(HistoryPage { entries: page.into_entries(), trimmed_upto })
     }
 
-    /// Every durable entry of the shard, channel by channel, each in order, read and verified. For
+    /// Every durable entry of the shard that it kept, channel by channel, each in order, read and verified. For
     /// audits: it holds all of them in memory.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] and [`StoreError::Failed`].
     pub async fn entries(&self) -> Result<Vec<ChannelEntry>, StoreError> {
-        let heads: Vec<(Box<[u8]>, SeqNo)> =
-            self.index().heads().map(|(name, head)| (name.into(), head)).collect();
+        let heads: Vec<(Box<[u8]>, SeqNo, SeqNo)> = {
+            let index = self.index();
+            let head = |(name, head): (&[u8], SeqNo)| (name.into(), index.trimmed(name).upto, head);
+            index.heads().map(head).collect()
+        };
         let mut entries = Vec::new();
-        for (name, head) in heads {
+        for (name, mut after, head) in heads {
             let channel = decode_channel(&name).map_err(in_memory)?;
-            let mut after = SeqNo::ZERO;
             while after < head {
-                let page = self.page_after(&name, after, Page::new(AUDIT_PAGE, usize::MAX)).await?;
+                let page = Page::new(AUDIT_PAGE, usize::MAX);
+                let page = self.page_after(&name, after, page).await?.entries;
                 after = page.last().map(|entry| entry.seq).ok_or_else(|| in_memory(LOST))?;
                 let of_channel = |entry| ChannelEntry { channel: channel.clone(), entry };
                 entries.extend(page.into_iter().map(of_channel));

@@ -39,8 +39,18 @@ pub(super) struct Channel {
     head: SeqNo,
     /// The newest position that was given to the log.
     assigned: SeqNo,
+    trimmed: Trimmed,
     stored: Vec<Stored>,
     fresh: Vec<Fresh>,
+}
+
+/// The oldest entries of a channel, which are gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Trimmed {
+    /// The last of them.
+    pub(super) upto: SeqNo,
+    /// The latest wall time among them.
+    pub(super) newest_at: WallTime,
 }
 
 /// A channel's entries in one segment.
@@ -231,6 +241,15 @@ impl Index {
         Ok(())
     }
 
+    /// Takes from the run of what was trimmed, which is the first, what of a channel is gone.
+    pub(super) fn add_trimmed(&mut self, name: &[u8], extent: &Extent) {
+        let number = self.number_or_new(name);
+        let channel = self.channel(number);
+        channel.trimmed = Trimmed { upto: extent.last(), newest_at: extent.newest_at };
+        channel.head = channel.trimmed.upto;
+        channel.assigned = channel.head;
+    }
+
     pub(super) fn add_run(&mut self, run: Arc<Run>) {
         self.runs.push(run);
     }
@@ -283,6 +302,11 @@ impl Index {
             }
         }
         sources
+    }
+
+    pub(super) fn trimmed(&self, name: &[u8]) -> Trimmed {
+        let channel = self.number(name).and_then(|number| self.channels.get(number.0));
+        channel.map_or_else(Trimmed::default, |channel| channel.trimmed)
     }
 
     /// The channel's newest durable position.
@@ -418,6 +442,50 @@ impl Index {
         let start = stored.iter().position(covered).expect("the merged extents are indexed");
         let end = stored.iter().rposition(covered).map_or(start, |last| last + 1);
         stored.splice(start..end, [merged]);
+    }
+
+    /// What will be gone of the channel after `after`, if the runs that `trimmed` covers go.
+    pub(super) fn next_trimmed(
+        &self,
+        after: Option<&[u8]>,
+        trimmed: RunName,
+    ) -> Option<(Box<[u8]>, Trimmed)> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        for (name, number) in self.numbers.range::<[u8], _>((start, Bound::Unbounded)) {
+            let channel = self.channels.get(number.0)?;
+            let mut gone = channel.trimmed;
+            for stored in &channel.stored {
+                if trimmed.covers(stored.run.name()) {
+                    gone.upto = stored.extent.last();
+                    gone.newest_at = gone.newest_at.max(stored.extent.newest_at);
+                }
+            }
+            if gone.upto > SeqNo::ZERO {
+                return Some((name.clone(), gone));
+            }
+        }
+        None
+    }
+
+    /// The channel's entries in the runs that `trimmed` covers are gone from here on.
+    pub(super) fn trim(&mut self, name: &[u8], extent: &Extent, trimmed: RunName) {
+        let number = self.number(name).expect("what was trimmed is indexed");
+        let channel = self.channel(number);
+        assert!(extent.last() >= channel.trimmed.upto, "what is gone comes back");
+        channel.trimmed = Trimmed { upto: extent.last(), newest_at: extent.newest_at };
+        channel.stored.retain(|stored| !trimmed.covers(stored.run.name()));
+    }
+
+    /// When the first group of the segment that takes groups was written; none if it has none.
+    pub(super) fn active_since(&self) -> Option<LogTime> {
+        let newest = self.memtables.values().next_back()?;
+        newest.chunks.first().filter(|_| newest.sealed.is_none()).map(|chunk| chunk.at)
+    }
+
+    /// Bytes of the full segments that are in no run.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let sealed = self.memtables.values().filter_map(|memtable| memtable.sealed);
+        sealed.map(|sealed| u64::from(sealed.length)).sum()
     }
 
     /// Every channel was switched: the runs that the merged one covers are needed no more.

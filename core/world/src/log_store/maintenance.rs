@@ -1,4 +1,4 @@
-//! The work in the background: full segments become runs, runs are merged.
+//! The work in the background: full segments become runs, runs are merged, the oldest go.
 //!
 //! Nothing of it is in a commit's way. What fails is tried again, as nothing was changed; only when
 //! nobody knows what is durable, the store is given up and must be opened again.
@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use seriatim_engine::time::LogTime;
+use seriatim_engine::time::{LogClock, LogTime};
+use tokio::sync::mpsc;
 
 use super::pace::Pace;
 use super::run_name::RunName;
 use super::run_writer::FinishError;
 use super::store::LogStore;
+use super::trim::TrimReport;
 use crate::{Clock, StoreError, clock};
 
 /// How long failed work waits before it is tried again: a full disk stays full for a while.
@@ -42,28 +44,31 @@ impl From<FinishError> for Setback {
 }
 
 impl LogStore {
-    /// Does the work in the background as it comes up. Returns when the store is given up.
-    pub async fn maintain(&self, clock: Arc<dyn Clock>) -> StoreError {
+    /// Does the work in the background as it comes up, and tells `trims` of what it let go. Ages
+    /// are told by `log_clock`. Returns when the store is given up.
+    pub async fn maintain(
+        &self,
+        clock: Arc<dyn Clock>,
+        log_clock: LogClock,
+        trims: mpsc::Sender<TrimReport>,
+    ) -> StoreError {
         tokio::select! {
             biased;
             error = self.keep_flushing(&clock) => error,
-            error = self.keep_merging(&clock) => error,
+            error = self.keep_few_runs(&clock, log_clock, &trims) => error,
         }
     }
 
-    /// Does all the work that is due, as fast as it can.
+    /// Does all the work that is due at `now`, as fast as it can. Gives what it let go.
     ///
     /// # Errors
     /// [`StoreError::Failed`] and [`StoreError::Corrupt`]; then some may be left.
-    pub async fn tidy(&self) -> Result<(), StoreError> {
+    pub async fn tidy(&self, now: LogTime) -> Result<Vec<TrimReport>, StoreError> {
+        let mut trims = Vec::new();
         loop {
-            let done = match self.flush_oldest(LogTime(0), Pace::default()).await {
-                Ok(false) => self.merge_due_runs(LogTime(0), Pace::default()).await,
-                done => done,
-            };
-            match done {
+            match self.tidy_once(now, &mut trims).await {
                 Ok(true) => {}
-                Ok(false) => return Ok(()),
+                Ok(false) => return Ok(trims),
                 Err(Setback::Retry(error) | Setback::Damaged(_, error)) => return Err(error),
                 Err(Setback::Fatal(error)) => {
                     self.give_up();
@@ -71,6 +76,17 @@ impl LogStore {
                 }
             }
         }
+    }
+
+    async fn tidy_once(&self, now: LogTime, trims: &mut Vec<TrimReport>) -> Result<bool, Setback> {
+        if self.flush_oldest(LogTime(0), Pace::default()).await? || self.seal_if_old(now).await {
+            return Ok(true);
+        }
+        if let Some(trim) = self.trim_due_runs(now, LogTime(0), Pace::default()).await? {
+            trims.push(trim);
+            return Ok(true);
+        }
+        self.merge_due_runs(LogTime(0), Pace::default()).await
     }
 
     async fn keep_flushing(&self, clock: &Arc<dyn Clock>) -> StoreError {
@@ -93,11 +109,19 @@ impl LogStore {
         }
     }
 
-    async fn keep_merging(&self, clock: &Arc<dyn Clock>) -> StoreError {
+    /// Lets the oldest runs go, and merges others.
+    async fn keep_few_runs(
+        &self,
+        clock: &Arc<dyn Clock>,
+        log_clock: LogClock,
+        trims: &mpsc::Sender<TrimReport>,
+    ) -> StoreError {
         loop {
-            match self.merge_due_runs(self.nonces_since(), Pace::half(clock)).await {
+            let now = log_clock.at(clock.mono_now());
+            self.seal_if_old(now).await;
+            match self.trim_or_merge(now, clock, trims).await {
                 Ok(true) => {}
-                Ok(false) => self.runs_changed.notified().await,
+                Ok(false) => self.wait_for_runs(clock).await,
                 Err(Setback::Fatal(error)) => {
                     self.give_up();
                     return error;
@@ -105,12 +129,45 @@ impl LogStore {
                 Err(Setback::Damaged(run, error)) => {
                     let run = run.file();
                     tracing::error!(shard = self.shard.0, %error, run, "a run is damaged");
+                    // It isn't merged again, but may be let go when it can be read.
+                    clock::sleep(&**clock, RETRY_DELAY).await;
                 }
                 Err(Setback::Retry(error)) => {
                     tracing::warn!(shard = self.shard.0, %error, "runs can't be merged yet");
                     clock::sleep(&**clock, RETRY_DELAY).await;
                 }
             }
+        }
+    }
+
+    /// Gives whether there was something to do.
+    async fn trim_or_merge(
+        &self,
+        now: LogTime,
+        clock: &Arc<dyn Clock>,
+        trims: &mpsc::Sender<TrimReport>,
+    ) -> Result<bool, Setback> {
+        let nonces_since = self.nonces_since();
+        if let Some(trim) = self.trim_due_runs(now, nonces_since, Pace::half(clock)).await? {
+            let TrimReport { entries, bytes, upto, .. } = &trim;
+            tracing::info!(shard = self.shard.0, entries, bytes, upto = upto.0, "entries went");
+            // Nobody may be listening.
+            drop(trims.send(trim).await);
+            return Ok(true);
+        }
+        self.merge_due_runs(nonces_since, Pace::half(clock)).await
+    }
+
+    /// Until there are others, or some may be too old.
+    async fn wait_for_runs(&self, clock: &Arc<dyn Clock>) {
+        let changed = self.runs_changed.notified();
+        match self.options.retention.look_every() {
+            None => changed.await,
+            Some(every) => tokio::select! {
+                biased;
+                () = changed => {}
+                () = clock::sleep(&**clock, every) => {}
+            },
         }
     }
 

@@ -39,13 +39,28 @@ impl LogStore {
         let count = self.options.merge_runs();
         let index = self.index();
         let damaged = self.damaged();
-        let is_due = |runs: &&[Arc<Run>]| {
+        let is_due = |(place, runs): &(usize, &[Arc<Run>])| {
             let level = runs.first().map_or(0, |run| run.footer.level);
+            let before = place.checked_sub(1).and_then(|place| index.runs().get(place));
             level < self.options.level_max
                 && runs.iter().all(|run| run.footer.level == level)
                 && !runs.iter().any(|run| damaged.contains(&run.name()))
+                && self.is_one_file(before, runs)
         };
-        index.runs().windows(count).find(is_due).map(<[_]>::to_vec).unwrap_or_default()
+        let mut windows = index.runs().windows(count).enumerate();
+        windows.find(is_due).map(|(_, runs)| runs.to_vec()).unwrap_or_default()
+    }
+
+    /// Whether the runs may become one file, which the log's limits let go as a whole. `before` is
+    /// the run before them: they begin when it ends.
+    fn is_one_file(&self, before: Option<&Arc<Run>>, runs: &[Arc<Run>]) -> bool {
+        let retention = self.options.retention;
+        let time = |run: Option<&Arc<Run>>| run.map_or(LogTime(0), |run| run.footer.log_time);
+        let bytes: u64 = runs.iter().map(|run| run.footer.file_bytes()).sum();
+        retention.file_bytes().is_none_or(|most| bytes <= most)
+            && retention
+                .file_age()
+                .is_none_or(|most| time(runs.last()).before(most) <= time(before))
     }
 
     async fn merge(
@@ -120,7 +135,7 @@ impl LogStore {
     }
 
     /// What an error of reading means. A run that is damaged is not merged again.
-    fn judge(&self, error: StoreError) -> Setback {
+    pub(super) fn judge(&self, error: StoreError) -> Setback {
         let StoreError::Corrupt { file, .. } = &error else { return Setback::Retry(error) };
         match RunName::of(file, self.shard) {
             Some(name) => {
@@ -172,7 +187,7 @@ impl Records {
 }
 
 /// Copies the nonces of all inputs, sorted, without those that are too old.
-async fn copy_nonces(
+pub(super) async fn copy_nonces(
     inputs: &[Arc<Run>],
     since: LogTime,
     run: &mut RunWriter,

@@ -32,6 +32,9 @@
 //! without a gap, and everything else is what a crash left and is removed. There is no manifest
 //! that could disagree with the files.
 //!
+//! When the log is not to keep everything, its oldest runs are replaced by one that has no entries,
+//! only what outlives them: see `trim.rs`.
+//!
 //! How far users have read is kept beside the log, in `shard-0000.reads`: see `read_cursors.rs`.
 //!
 //! # The log's clock
@@ -93,6 +96,9 @@
 //! | 8 each | epoch, latest wall time, count of entries, count of nonces, end of the records, bytes of state, of nonces, of channels |
 //! | 4 | checksum of the footer before it |
 //!
+//! The run of what was trimmed has format version 3, level 4294967295, no records, and channels with
+//! a count of 0, whose first seq is the one after the last that is gone; its nonces need no record.
+//!
 //! A mark is the seq and the offset at which a stride begins and the latest wall time up to its
 //! end. A block is a checksum (4), a length (4) and that many bytes; the checksum also covers the
 //! run, the kind of section and the offset, so a block that strayed does not verify. A record that
@@ -118,11 +124,13 @@ mod record;
 mod recovery;
 mod replay;
 mod restore;
+mod retention;
 mod run;
 mod run_name;
 mod run_writer;
 mod segment;
 mod store;
+mod trim;
 
 #[cfg(test)]
 mod tests;
@@ -130,5 +138,7 @@ mod tests;
 pub use check::{CheckReport, Damage, LostEntries, Progress, check, shards};
 pub use options::LogStoreOptions;
 pub use recovery::RecoveryReport;
+pub use retention::Retention;
 pub use segment::SEGMENT_BYTES_MAX;
 pub use store::LogStore;
+pub use trim::TrimReport;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use seriatim_engine::limits::NONCE_WINDOW;
 
+use super::retention::Retention;
 use super::segment::SEGMENT_BYTES_MAX;
 
 /// How a [`super::LogStore`] lays out its files. All of it may change from one opening to the next.
@@ -21,6 +22,8 @@ pub struct LogStoreOptions {
     pub level_max: u32,
     /// Nonces of entries older than this, by the log's clock, are dropped when runs are written.
     pub nonce_window: Duration,
+    /// Which entries go.
+    pub retention: Retention,
 }
 
 impl Default for LogStoreOptions {
@@ -33,13 +36,16 @@ impl Default for LogStoreOptions {
             merge_runs: 16,
             level_max: 1,
             nonce_window: NONCE_WINDOW,
+            retention: Retention::default(),
         }
     }
 }
 
 impl LogStoreOptions {
     pub(super) fn segment_bytes(&self) -> u32 {
-        self.segment_bytes.min(SEGMENT_BYTES_MAX)
+        let most = self.retention.file_bytes().unwrap_or(u64::MAX);
+        let bytes = self.segment_bytes.min(SEGMENT_BYTES_MAX);
+        u32::try_from(most).map_or(bytes, |most| bytes.min(most))
     }
 
     /// Merging fewer than two runs would go on for ever.

@@ -29,6 +29,8 @@ pub struct RecoveryReport {
     pub groups: u64,
     /// In runs and segments.
     pub entries: u64,
+    /// Entries that are gone because of the log's limits.
+    pub trimmed: u64,
     pub channels: u64,
     /// The newest claimed epoch; 0 if there was no claim.
     pub epoch: Epoch,
@@ -58,6 +60,11 @@ pub(super) async fn recover(disk: &dyn Disk, shard: ShardId) -> Result<Recovered
     for &name in &directory.runs {
         let run = Arc::new(Run::open(disk, name).await?);
         for (channel, extent) in run.extents().await? {
+            if run.footer.is_trimmed() {
+                replay.index.add_trimmed(&channel, &extent);
+                replay.report.trimmed += extent.last().0;
+                continue;
+            }
             let added = replay.index.add_stored(&channel, &run, extent);
             added.map_err(|flaw| corrupt_run(name, run.footer.channels_start(), flaw))?;
         }

@@ -29,9 +29,13 @@ impl LogStore {
         };
         let mut recovered =
             Recovered { log_time, nonces: Nonces::new(nonce_window), ..Recovered::default() };
-        for (name, head) in self.index().heads() {
-            let channel = decode_channel(name).map_err(in_memory)?;
-            recovered.channels.entry(channel).or_default().head = head;
+        {
+            let index = self.index();
+            for (name, head) in index.heads() {
+                let channel = decode_channel(name).map_err(in_memory)?;
+                let state = recovered.channels.entry(channel).or_default();
+                (state.head, state.trimmed_upto) = (head, index.trimmed(name).upto);
+            }
         }
         for run in &runs {
             restore_state(run, &mut recovered).await?;

@@ -102,6 +102,9 @@ impl Run {
             while !reader.rest().is_empty() {
                 let item = Extent::decode(&mut reader);
                 let (name, extent) = item.map_err(|what| self.corrupt(offset, what))?;
+                if (extent.count == 0) != self.footer.is_trimmed() {
+                    return Err(self.corrupt(offset, "a channel has no positions in the run"));
+                }
                 if extents.last().is_some_and(|(last, _)| **last >= *name) {
                     return Err(self.corrupt(offset, "channels are out of order"));
                 }

@@ -10,6 +10,7 @@ use seriatim_engine::time::{LogTime, WallTime};
 use super::block::{BlockWriter, Section, SectionKind};
 use super::extent::{Extent, MARKS_PER_BLOCK, Mark, STRIDE_BYTES};
 use super::footer::{Footer, RUN_HEADER_BYTES, RUN_MAGIC};
+use super::index::Trimmed;
 use super::pace::Pace;
 use super::peek::Peek;
 use super::run::Run;
@@ -197,12 +198,32 @@ impl RunWriter {
         self.file.sync().await.map_err(|error| failed("sync", &self.temporary, error))
     }
 
-    /// Ends the records. Nonces follow, sorted.
+    /// Ends the records. What is left of the state follows, then nonces, sorted.
     pub(super) fn end_records(&mut self) {
         self.close_channel();
         self.data_end = Some(self.position());
+        self.end_state();
+    }
+
+    /// Adds a record of the state of a run that has no records.
+    pub(super) fn push_state(&mut self, record: &[u8]) {
+        self.state.push(|buffer| buffer.extend_from_slice(record));
+        self.state.take(&mut self.buffer);
+    }
+
+    /// Ends the state. Nonces follow, sorted.
+    pub(super) fn end_state(&mut self) {
         self.state.close();
         self.state.take(&mut self.buffer);
+    }
+
+    /// Adds a channel of which only this is left: that its entries up to one are gone.
+    pub(super) fn push_trimmed(&mut self, name: Box<[u8]>, trimmed: Trimmed) {
+        let Trimmed { upto, newest_at } = trimmed;
+        let (first, offset) = (upto.next(), RUN_HEADER_BYTES);
+        let extent = Extent { first, count: 0, offset, bytes: 0, newest_at, marks: 0 };
+        self.channels.push(|buffer| extent.encode(&name, buffer));
+        self.extents.push((name, extent));
     }
 
     pub(super) fn push_nonce(&mut self, nonce: &StoredNonce) {

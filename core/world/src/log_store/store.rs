@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use seriatim_engine::entry::{Batch, ChannelEntry, Entry, ReadCursor};
+use seriatim_engine::entry::{Batch, ChannelEntry, ReadCursor};
 use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelKey, Epoch, ShardId};
 use seriatim_engine::limits::STORE_BATCH_MAX;
@@ -21,7 +21,7 @@ use super::read_cursors::ReadCursors;
 use super::recovery::{RecoveredLog, RecoveryReport, recover};
 use super::run_name::RunName;
 use super::segment::{SEGMENT_HEADER_BYTES, create, failed, file_name};
-use crate::store::Recovered;
+use crate::store::{HistoryPage, Recovered};
 use crate::{BoxFuture, Disk, DiskFile, Store, StoreError};
 
 /// One shard's log on a [`Disk`]. Only one may be open for a shard at a time.
@@ -213,6 +213,20 @@ impl LogStore {
         Ok(Committed { segment, bytes, starts })
     }
 
+    /// The segment that takes groups takes no more: it waits to be rewritten as a run.
+    pub(super) async fn seal_active(&self) {
+        let mut writer = self.writer.lock().await;
+        if writer.in_doubt {
+            return;
+        }
+        let epoch = writer.epoch;
+        let Some(Active { number: segment, end: length, .. }) = writer.active.take() else {
+            return;
+        };
+        self.index().seal(Sealed { segment, epoch, length, log_time: self.log_time() });
+        self.segment_full.notify_one();
+    }
+
     /// Sees to a segment with room for the next group.
     async fn make_active(&self, writer: &mut Writer) -> Result<(), StoreError> {
         let full = writer.active.take_if(|active| self.is_full(active));
@@ -263,7 +277,7 @@ impl LogStore {
     }
 
     /// The time of the newest group.
-    pub(super) fn log_time(&self) -> LogTime {
+    pub fn log_time(&self) -> LogTime {
         LogTime(self.log_time.load(Ordering::Relaxed))
     }
 
@@ -318,7 +332,7 @@ impl Store for LogStore {
         bound: HistoryBound,
         entries_max: usize,
         bytes_max: usize,
-    ) -> BoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+    ) -> BoxFuture<'a, Result<HistoryPage, StoreError>> {
         Box::pin(self.page(channel, bound, entries_max, bytes_max))
     }
 }

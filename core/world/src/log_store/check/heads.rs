@@ -32,6 +32,11 @@ impl Heads {
         Ok(())
     }
 
+    /// The channel's log begins after `trimmed`: what was there is gone.
+    pub(super) fn begin(&mut self, name: &[u8], trimmed: SeqNo) {
+        self.0.insert(name.into(), trimmed);
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.0.len() as u64
     }

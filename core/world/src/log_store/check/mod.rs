@@ -32,6 +32,8 @@ pub struct CheckReport {
     /// Entries that are what was written, and the channels that they are in.
     pub entries: u64,
     pub channels: u64,
+    /// Entries that are gone because the log was not to keep them.
+    pub trimmed: u64,
     /// The newest epoch; 0 if nobody ever claimed the shard.
     pub epoch: Epoch,
     pub bytes: u64,

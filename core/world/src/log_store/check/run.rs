@@ -72,6 +72,15 @@ impl Check {
 
     async fn extents(&mut self, run: &Arc<Run>, extents: &[(Box<[u8]>, Extent)], seen: &mut Seen) {
         let file = run.name().file();
+        if run.footer.is_trimmed() {
+            for (channel, extent) in extents {
+                self.heads.begin(channel, extent.last());
+                self.report.trimmed += extent.last().0;
+            }
+            // There are no records to compare its state and nonces with.
+            seen.is_partial = true;
+            return;
+        }
         let (mut records, mut end) = (Records::of(run), RUN_HEADER_BYTES);
         for (channel, extent) in extents {
             let positions = (extent.first, extent.last());

@@ -2,6 +2,7 @@
 //! that is not whole, and the work is done another time.
 
 use seriatim_engine::entry::ChannelEntry;
+use seriatim_engine::time::LogTime;
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{SHARD, append, entries, message, open_rolling, run, tidy, try_open};
@@ -51,7 +52,7 @@ fn failure_of_any_operation_of_a_flush_or_a_merge_loses_nothing_and_is_made_up_f
             let disk = MemoryDisk::default();
             let (store, mut log) = rolled(&disk);
             disk.fail_after(operation, nth);
-            let Err(error) = run(store.tidy()) else {
+            let Err(error) = run(store.tidy(LogTime(0))) else {
                 assert!(nth > 1, "{operation:?} happens more than {nth} times");
                 break;
             };

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use seriatim_engine::entry::{Batch, ReadCursor};
 use seriatim_engine::ids::{Epoch, SeqNo, UserId};
-use seriatim_engine::time::LogTime;
+use seriatim_engine::time::{LogClock, LogTime};
+use tokio::sync::mpsc;
 
 use super::sample::{SHARD, channel, message, options};
 use crate::log_store::{self, LogStore};
 use crate::real::{RealClock, RealDisk, copy_log};
-use crate::{Disk, Store as _};
+use crate::{Disk, Store as _, StoreError};
 
 /// A segment takes a few batches: full ones, their runs and merges come all the time.
 const SEGMENT_BYTES: u32 = 2_000;
@@ -43,8 +44,13 @@ async fn write(directory: &Path, durable: &AtomicU64, stop: &AtomicBool) {
     tokio::select! {
         biased;
         () = append => {}
-        error = store.maintain(Arc::new(RealClock::new())) => panic!("{error}"),
+        error = maintain(&store) => panic!("{error}"),
     }
+}
+
+async fn maintain(store: &LogStore) -> StoreError {
+    let (trims, _) = mpsc::channel(1);
+    store.maintain(Arc::new(RealClock::new()), LogClock::default(), trims).await
 }
 
 fn read(seq: u64) -> ReadCursor {

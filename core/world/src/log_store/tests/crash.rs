@@ -197,8 +197,8 @@ fn work_until_halt(
     let epoch = epoch.unwrap();
     for size in sizes {
         if *size == 0 {
-            match poll_once(store.tidy()) {
-                Some(result) => result.unwrap(),
+            match poll_once(store.tidy(LogTime(0))) {
+                Some(result) => drop(result.unwrap()),
                 None => return (acknowledged, Vec::new()),
             }
             if let Some(found) = poll_once(store.entries()) {
@@ -249,7 +249,7 @@ fn power_loss_at_any_operation_of_a_flush_or_a_merge_loses_nothing() {
                 log.push(entry);
             }
             disk.halt_after(halt);
-            let done = poll_once(store.tidy()).is_some();
+            let done = poll_once(store.tidy(LogTime(0))).is_some();
             drop(store);
 
             let disk = disk.lose_power(from_list(keeps));

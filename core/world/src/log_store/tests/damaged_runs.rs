@@ -58,7 +58,7 @@ fn unreadable(store: &LogStore, log: &[ChannelEntry]) -> u64 {
         let after = SeqNo(entry.entry.seq.0 - 1);
         match poll_once(store.history(&entry.channel, HistoryBound::After(after), 1, 1)).unwrap() {
             Ok(page) => {
-                assert_eq!(page.first(), Some(&entry.entry), "another entry was served");
+                assert_eq!(page.entries.first(), Some(&entry.entry), "another entry was served");
                 true
             }
             Err(error) => {

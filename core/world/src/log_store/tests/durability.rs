@@ -24,6 +24,7 @@ fn appended_batches_survive_a_power_loss() {
 
     assert_eq!(entries(&store), by_channel(&batches.concat()));
     let expected = RecoveryReport {
+        trimmed: 0,
         runs: 0,
         segments: 1,
         groups: 4,
@@ -49,7 +50,7 @@ fn full_segment_is_followed_by_the_next_and_both_survive_a_power_loss() {
 
     assert_eq!(entries(&again), sent);
     assert_eq!(report.segments, disk.names().len() as u64);
-    let page = run(again.history(&channel("c"), after(2), 100, 1 << 20)).unwrap();
+    let page = run(again.history(&channel("c"), after(2), 100, 1 << 20)).unwrap().entries;
     assert_eq!(page, sent[2..].iter().map(|sent| sent.entry.clone()).collect::<Vec<_>>());
 }
 

@@ -104,7 +104,8 @@ fn history_does_not_wait_for_an_append_in_progress() {
     let mut slow = store.append(batch);
     assert!(poll_once(&mut slow).is_none());
     disk.resume();
-    let page = run(store.history(&channel("d"), HistoryBound::After(SeqNo(0)), 10, 1000)).unwrap();
+    let page =
+        run(store.history(&channel("d"), HistoryBound::After(SeqNo(0)), 10, 1000)).unwrap().entries;
 
     assert_eq!(page.len(), 2);
 }

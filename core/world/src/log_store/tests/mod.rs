@@ -12,5 +12,6 @@ mod read_positions;
 mod reading;
 mod rot;
 mod sample;
+mod trimming;
 
 pub(super) use sample::{changes, joined, message};

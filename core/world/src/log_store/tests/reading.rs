@@ -5,7 +5,7 @@ use std::sync::Arc;
 use seriatim_engine::entry::{ChannelEntry, Entry};
 use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::SeqNo;
-use seriatim_engine::time::WallTime;
+use seriatim_engine::time::{LogTime, WallTime};
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{
@@ -54,7 +54,8 @@ fn pages_are_read_whole_and_in_order_wherever_their_entries_lie() {
                 .map(|entry| entry.entry.clone())
                 .collect();
             for seq in 0..=120 {
-                let page = |bound| run(store.history(&channel(name), bound, 17, 1 << 20)).unwrap();
+                let page =
+                    |bound| run(store.history(&channel(name), bound, 17, 1 << 20)).unwrap().entries;
                 let count = usize::try_from(seq).unwrap();
                 let later = &of_channel[count..of_channel.len().min(count + 17)];
                 assert_eq!(page(after(seq)), later);
@@ -63,9 +64,10 @@ fn pages_are_read_whole_and_in_order_wherever_their_entries_lie() {
                 assert_eq!(page(HistoryBound::Before(SeqNo(seq + 1))), earlier);
             }
         }
-        let count = |bytes| run(store.history(&channel("c"), after(0), 100, bytes)).unwrap().len();
+        let count =
+            |bytes| run(store.history(&channel("c"), after(0), 100, bytes)).unwrap().entries.len();
         assert_eq!((count(4 * 300 + 9_000), count(4 * 300 + 8_999)), (5, 4));
-        assert_eq!(run(store.history(&channel("c"), after(u64::MAX), 9, 9)).unwrap(), []);
+        assert_eq!(run(store.history(&channel("c"), after(u64::MAX), 9, 9)).unwrap().entries, []);
     }
 }
 
@@ -87,7 +89,7 @@ fn a_page_of_a_long_channel_is_found_by_its_marks() {
     disk.count_reads();
     let page = |bound| {
         let before = disk.count_reads();
-        let page = run(store.history(&channel("c"), bound, 3, 1 << 20)).unwrap();
+        let page = run(store.history(&channel("c"), bound, 3, 1 << 20)).unwrap().entries;
         let seqs: Vec<u64> = page.iter().map(|entry| entry.seq.0).collect();
         let (reads, bytes) = disk.count_reads();
         (seqs, reads - before.0, bytes - before.1)
@@ -123,7 +125,11 @@ fn a_time_is_found_by_its_mark_though_the_clock_was_set_back() {
     append(&store, epoch, &batch).unwrap();
     let since = |time| {
         let bound = HistoryBound::Since(WallTime(time));
-        run(store.history(&channel("c"), bound, 1, 0)).unwrap().first().map(|entry| entry.seq.0)
+        run(store.history(&channel("c"), bound, 1, 0))
+            .unwrap()
+            .entries
+            .first()
+            .map(|entry| entry.seq.0)
     };
     for stored in [false, true] {
         if stored {
@@ -159,7 +165,7 @@ fn bit_rot_in_a_run_is_reported_and_never_served() {
                 match run(store.history(&key, after(0), 10, 1000)) {
                     Ok(page) => {
                         let kept = log.iter().filter(|entry| entry.channel == key);
-                        assert!(kept.map(|entry| &entry.entry).eq(&page), "byte {byte}");
+                        assert!(kept.map(|entry| &entry.entry).eq(&page.entries), "byte {byte}");
                     }
                     Err(StoreError::Corrupt { file, .. }) => assert_eq!(file, name),
                     Err(other) => panic!("byte {byte}: {other}"),
@@ -232,7 +238,7 @@ fn failed_read_is_reported_and_poisons_nothing() {
     let failed = run(store.history(&channel("d"), after(0), 10, 1000));
 
     assert!(matches!(failed, Err(StoreError::Failed { .. })), "{failed:?}");
-    assert_eq!(run(store.history(&channel("d"), after(0), 10, 1000)).unwrap().len(), 10);
+    assert_eq!(run(store.history(&channel("d"), after(0), 10, 1000)).unwrap().entries.len(), 10);
     run(store.claim(SHARD)).unwrap();
     assert_eq!(entries(&store).len(), log.len());
 }
@@ -254,7 +260,7 @@ async fn log_store_on_real_files_conforms() {
         store_suite(async |shard| {
             let (store, _) =
                 LogStore::open(Arc::clone(&disk), shard, options(segment_bytes)).await.unwrap();
-            store.tidy().await.unwrap();
+            store.tidy(LogTime(0)).await.unwrap();
             Arc::new(store) as Arc<dyn Store>
         })
         .await;

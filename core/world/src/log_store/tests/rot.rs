@@ -161,8 +161,9 @@ fn assert_history(store: &LogStore, log: &[ChannelEntry]) {
         let of_channel = log.iter().filter(|entry| entry.channel == key);
         let expected: Vec<Entry> = of_channel.map(|entry| entry.entry.clone()).collect();
         for after in 0..=expected.len() {
-            let page =
-                run(store.history(&key, HistoryBound::After(SeqNo(after as u64)), 4, 60)).unwrap();
+            let page = run(store.history(&key, HistoryBound::After(SeqNo(after as u64)), 4, 60))
+                .unwrap()
+                .entries;
             assert!(expected[after..].starts_with(&page), "{name} after {after}: {page:?}");
             assert_eq!(page.is_empty(), after == expected.len(), "{name} after {after}");
         }
@@ -191,6 +192,7 @@ fn check_opened(damaged: &MemoryDisk, batches: &[Vec<ChannelEntry>]) -> bool {
     let epoch = run(store.claim(SHARD)).unwrap();
     let next = run(store.history(&channel("c"), HistoryBound::After(SeqNo(0)), 100, 1 << 20))
         .unwrap()
+        .entries
         .len() as u64
         + 1;
     append(&store, epoch, &[message("c", next, "more")]).unwrap();
@@ -240,7 +242,7 @@ fn check_while_open(disk: &MemoryDisk, batches: &[Vec<ChannelEntry>], damage: im
                 Ok(page) => {
                     let rest: Vec<Entry> =
                         expected().skip(after).map(|entry| entry.entry.clone()).collect();
-                    assert!(rest.starts_with(&page), "{name} after {after}: {page:?}");
+                    assert!(rest.starts_with(&page.entries), "{name} after {after}: {page:?}");
                 }
                 Err(error) => assert!(matches!(error, StoreError::Corrupt { .. }), "{error}"),
             }

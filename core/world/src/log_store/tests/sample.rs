@@ -99,7 +99,7 @@ pub(super) fn options(segment_bytes: u32) -> LogStoreOptions {
 
 /// Rewrites and merges all that is due.
 pub(super) fn tidy(store: &LogStore) {
-    run(store.tidy()).unwrap();
+    run(store.tidy(LogTime(0))).unwrap();
 }
 
 /// A store with segments far larger than any test.
