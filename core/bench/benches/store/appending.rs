@@ -32,8 +32,15 @@ pub(crate) struct Load {
     pub(crate) messages: u64,
     /// It ends after so long, whatever it has appended.
     pub(crate) seconds_max: u64,
-    /// Whether the store is read afterwards.
-    pub(crate) keep: bool,
+    pub(crate) then: Then,
+}
+
+/// What is done with the store when all loads are over.
+#[derive(Clone, Copy)]
+pub(crate) enum Then {
+    Nothing,
+    Reopen,
+    ReadPages,
 }
 
 /// A store that was filled.
@@ -71,7 +78,7 @@ pub(crate) async fn measure(
     load: Load,
     options: LogStoreOptions,
     parent: &Path,
-) -> anyhow::Result<Option<Filled>> {
+) -> anyhow::Result<Filled> {
     let directory = TempDir::with_prefix_in("seriatim-store-", parent)?;
     let mut run = Run::start(&directory.path().join("log"), options).await?;
     let maintenance = {
@@ -106,6 +113,9 @@ pub(crate) async fn measure(
     run.settle().await?;
     ours.add(Cost::now().since(before));
     maintenance.abort();
+    while !maintenance.is_finished() {
+        tokio::task::yield_now().await;
+    }
     let each = |count: u64| count as f64 / appended as f64;
     print(&format!(
         "{:>5} {:>9} {:>10.0} {:>10.0} {:>8.2} {:>8.2} {:>8.2} {:>9.0} {:>7.0}",
@@ -122,7 +132,7 @@ pub(crate) async fn measure(
     run.print_latencies();
     let Run { messages: source, .. } = run;
     let messages = appended + load.batch as u64;
-    Ok(load.keep.then_some(Filled { directory, messages, source }))
+    Ok(Filled { directory, messages, source })
 }
 
 impl Run {
