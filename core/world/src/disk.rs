@@ -70,6 +70,17 @@ pub trait DiskFile: Send + Sync + 'static {
     /// `StorageFull` and whatever the device reports; then any part may have been written.
     fn write_at(&self, offset: u64, bytes: Bytes) -> BoxFuture<'_, io::Result<()>>;
 
+    /// As [`DiskFile::write_at`] and then, if that succeeded, [`DiskFile::sync`].
+    ///
+    /// # Errors
+    /// As those two.
+    fn write_and_sync(&self, offset: u64, bytes: Bytes) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(async move {
+            self.write_at(offset, bytes).await?;
+            self.sync().await
+        })
+    }
+
     /// Cuts or grows the file to `length` bytes.
     ///
     /// # Errors

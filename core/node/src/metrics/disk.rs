@@ -72,6 +72,19 @@ impl Disk for MeasuredDisk {
     }
 }
 
+impl MeasuredFile {
+    fn timed<'a>(&'a self, sync: BoxFuture<'a, io::Result<()>>) -> BoxFuture<'a, io::Result<()>> {
+        let Gauge { clock, metrics, shard } = &self.gauge;
+        let began_at = clock.mono_now();
+        Box::pin(async move {
+            sync.await?;
+            let took = clock.mono_now() - began_at;
+            metrics.owner(*shard, |owner| owner.fsync.record_time(took));
+            Ok(())
+        })
+    }
+}
+
 impl DiskFile for MeasuredFile {
     fn length(&self) -> BoxFuture<'_, io::Result<u64>> {
         self.file.length()
@@ -90,14 +103,10 @@ impl DiskFile for MeasuredFile {
     }
 
     fn sync(&self) -> BoxFuture<'_, io::Result<()>> {
-        let Gauge { clock, metrics, shard } = &self.gauge;
-        let began_at = clock.mono_now();
-        let sync = self.file.sync();
-        Box::pin(async move {
-            sync.await?;
-            let took = clock.mono_now() - began_at;
-            metrics.owner(*shard, |owner| owner.fsync.record_time(took));
-            Ok(())
-        })
+        self.timed(self.file.sync())
+    }
+
+    fn write_and_sync(&self, offset: u64, bytes: Bytes) -> BoxFuture<'_, io::Result<()>> {
+        self.timed(self.file.write_and_sync(offset, bytes))
     }
 }

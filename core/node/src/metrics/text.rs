@@ -132,7 +132,8 @@ fn owners(text: &mut Text, board: &Board) {
     let (name, help) =
         ("seriatim_store_commit_seconds", "From a batch's hand-over to its being durable.");
     histogram_of_owners(text, board, name, help, |owner| &owner.commit);
-    let (name, help) = ("seriatim_fsync_seconds", "One sync of a log file.");
+    let (name, help) =
+        ("seriatim_fsync_seconds", "One sync of a log file, with the write of a commit before it.");
     histogram_of_owners(text, board, name, help, |owner| &owner.fsync);
 }
 

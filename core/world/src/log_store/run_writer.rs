@@ -183,13 +183,14 @@ impl RunWriter {
     pub(super) async fn drain(&mut self) -> Result<(), StoreError> {
         let chunk = Bytes::from(std::mem::take(&mut self.buffer));
         let length = chunk.len() as u64;
-        let written = self.file.write_at(self.written, chunk).await;
+        // Little by little, so that no commit's sync has to wait for much of ours.
+        let written = if self.pace.wrote(length) {
+            self.file.write_and_sync(self.written, chunk).await
+        } else {
+            self.file.write_at(self.written, chunk).await
+        };
         written.map_err(|error| failed("write", &self.temporary, error))?;
         self.written += length;
-        if self.pace.wrote(length) {
-            // Little by little, so that no commit's sync has to wait for much of ours.
-            self.sync().await?;
-        }
         self.pace.pause().await;
         Ok(())
     }

@@ -98,8 +98,8 @@ pub(super) async fn create(
     let name = file_name(place);
     let header = Bytes::from(encode_header(place, length_before));
     let file = disk.create(&name).await.map_err(|source| failed("create", &name, source))?;
-    file.write_at(0, header).await.map_err(|source| failed("write", &name, source))?;
-    file.sync().await.map_err(|source| failed("sync", &name, source))?;
+    let written = file.write_and_sync(0, header).await;
+    written.map_err(|source| failed("write and sync", &name, source))?;
     disk.sync_directory().await.map_err(|source| failed("sync the name of", &name, source))?;
     Ok(Arc::from(file))
 }

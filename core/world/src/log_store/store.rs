@@ -203,10 +203,8 @@ impl LogStore {
         let (group, starts) = encode(place, active.end);
         let bytes = Bytes::from(group);
         let end = active.end + u32::try_from(bytes.len()).expect("groups have a limit");
-        let written = active.file.write_at(u64::from(active.end), bytes.clone()).await;
-        written.map_err(|error| failed("write", &file_name(place), error))?;
-        let synced = active.file.sync().await;
-        synced.map_err(|error| failed("sync", &file_name(place), error))?;
+        let written = active.file.write_and_sync(u64::from(active.end), bytes.clone()).await;
+        written.map_err(|error| failed("write and sync", &file_name(place), error))?;
         active.end = end;
         writer.last = (segment, end);
         writer.in_doubt = false;
