@@ -163,7 +163,18 @@ impl Browser {
 
     /// Waits until a JavaScript expression holds.
     pub(crate) async fn until(&mut self, page: &Page, what: &str, expression: &str) {
-        let deadline = self.world.clock.mono_now() + PATIENCE;
+        self.until_within(page, Duration::ZERO, what, expression).await;
+    }
+
+    /// The same, where it takes `time` even on a quick machine.
+    pub(crate) async fn until_within(
+        &mut self,
+        page: &Page,
+        time: Duration,
+        what: &str,
+        expression: &str,
+    ) {
+        let deadline = self.world.clock.mono_now() + time + PATIENCE;
         while self.value(page, &format!("Boolean({expression})")).await != true {
             if self.world.clock.mono_now() >= deadline {
                 let text = self.value(page, "document.body.innerText").await;

@@ -16,27 +16,27 @@ const DESK: (u32, u32) = (1_280, 800);
 const PHONE: (u32, u32) = (390, 844);
 
 /// A person at the page.
-struct Person {
-    page: Page,
+pub(crate) struct Person {
+    pub(crate) page: Page,
 }
 
 /// An entry as the page shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Shown {
+pub(crate) struct Shown {
     seq: u64,
-    text: String,
-    caught_up: bool,
+    pub(crate) text: String,
+    pub(crate) caught_up: bool,
 }
 
 impl Person {
-    async fn arrive(
+    pub(crate) async fn arrive(
         browser: &mut Browser,
-        server: &Server,
+        address: &str,
         data: &std::path::Path,
         name: &str,
     ) -> Self {
         let token = Server::token(data, name);
-        let url = format!("http://{}/#token={token}", server.address);
+        let url = format!("http://{address}/#token={token}");
         let page = browser.open(&url).await;
         let person = Self { page };
         person.is_live(browser).await;
@@ -48,11 +48,11 @@ impl Person {
         person
     }
 
-    async fn is_live(&self, browser: &mut Browser) {
+    pub(crate) async fn is_live(&self, browser: &mut Browser) {
         browser.until(&self.page, "a session", "document.querySelector('#app.live')").await;
     }
 
-    async fn join(&self, browser: &mut Browser, channel: &str) {
+    pub(crate) async fn join(&self, browser: &mut Browser, channel: &str) {
         browser.click(&self.page, "#join-name").await;
         browser.write(&self.page, channel).await;
         browser.press(&self.page, "Enter").await;
@@ -60,14 +60,14 @@ impl Person {
         browser.until(&self.page, channel, &shown).await;
     }
 
-    async fn write(&self, browser: &mut Browser, text: &str) {
+    pub(crate) async fn write(&self, browser: &mut Browser, text: &str) {
         browser.click(&self.page, "#body").await;
         browser.write(&self.page, text).await;
         browser.press(&self.page, "Enter").await;
     }
 
     /// Waits until the newest entry on the page says `text`.
-    async fn sees(&self, browser: &mut Browser, text: &str) {
+    pub(crate) async fn sees(&self, browser: &mut Browser, text: &str) {
         let newest = "document.querySelector('#log > li:last-child')?.textContent";
         browser.until(&self.page, text, &format!("{newest}?.endsWith({text:?})")).await;
     }
@@ -87,14 +87,14 @@ impl Person {
         .collect()
     }
 
-    async fn text(&self, browser: &mut Browser, selector: &str) -> String {
+    pub(crate) async fn text(&self, browser: &mut Browser, selector: &str) -> String {
         let text = format!("document.querySelector({selector:?})?.textContent ?? ''");
         browser.value(&self.page, &text).await.as_str().unwrap().to_owned()
     }
 }
 
 /// Both see the same entries, +1 each, and neither page's own check found a fault.
-async fn assert_same_order(browser: &mut Browser, people: [&Person; 2]) -> Vec<Shown> {
+pub(crate) async fn assert_same_order(browser: &mut Browser, people: [&Person; 2]) -> Vec<Shown> {
     let [one, other] = people;
     let shown = one.shown(browser).await;
     let plain = |rows: &[Shown]| -> Vec<(u64, String)> {
@@ -120,8 +120,8 @@ async fn two_people_in_browsers_miss_nothing() {
     let (world, data) = (world(directory.path()), directory.path().join("data"));
     let mut server = Server::serve(&data);
     let mut browser = Browser::start(&world, directory.path()).await;
-    let ada = Person::arrive(&mut browser, &server, &data, "ada").await;
-    let bob = Person::arrive(&mut browser, &server, &data, "bob").await;
+    let ada = Person::arrive(&mut browser, &server.address, &data, "ada").await;
+    let bob = Person::arrive(&mut browser, &server.address, &data, "bob").await;
 
     browser.click(&ada.page, "#empty button").await;
     ada.sees(&mut browser, "ada joined").await;
@@ -290,7 +290,7 @@ async fn read_elsewhere_is_read_here(
     data: &std::path::Path,
     [ada, bob]: [&Person; 2],
 ) {
-    let device = Person::arrive(browser, server, data, "bob").await;
+    let device = Person::arrive(browser, &server.address, data, "bob").await;
     // While either showed the channel, what is unread could be read before it is looked for.
     for page in [&device.page, &bob.page] {
         browser.click(page, "[data-channel=random]").await;

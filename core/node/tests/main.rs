@@ -21,9 +21,13 @@ mod kill_loop;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]
+mod middlebox;
+#[cfg(test)]
 mod misbehaviour;
 #[cfg(test)]
 mod page_client;
+#[cfg(test)]
+mod page_fallback;
 #[cfg(test)]
 mod plain_http;
 #[cfg(test)]
