@@ -79,6 +79,16 @@ pub enum ClientFrame {
         #[serde(default)]
         limit: Option<u32>,
     },
+    /// Asks for the channels of the workspace that the user may know of, in the order of their names.
+    ListChannels {
+        id: u64,
+        /// Those behind this name only.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<ChannelId>,
+        /// At most so many; the server's own limit also holds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<u32>,
+    },
     Ping,
     /// How the user is, as this session knows. Answered by `pong`.
     Heartbeat {
@@ -187,6 +197,13 @@ pub enum ServerFrame {
         /// There are later entries; of a page `before` a position, earlier ones.
         more: bool,
     },
+    /// The answer to `list_channels`.
+    ChannelList {
+        reply_to: u64,
+        channels: Vec<ListedChannel>,
+        /// There are more behind the last of them.
+        more: bool,
+    },
     /// The session has every entry up to `head` and is live.
     CaughtUp {
         channel: ChannelId,
@@ -235,6 +252,15 @@ pub struct ChannelStatus {
     /// The user is a member no longer: the session is sent everything up to here, and `left`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<SeqNo>,
+}
+
+/// A channel that a user may know of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedChannel {
+    pub channel: ChannelId,
+    pub kind: ChannelKind,
+    /// The user is in it.
+    pub member: bool,
 }
 
 /// One numbered entry of a channel.
@@ -477,6 +503,10 @@ mod tests {
         assert_eq!(
             ClientFrame::parse(br#"{"type":"heartbeat","state":"away"}"#).unwrap(),
             ClientFrame::Heartbeat { state: PresenceState::Away, background: false }
+        );
+        assert_eq!(
+            ClientFrame::parse(br#"{"type":"list_channels","id":3}"#).unwrap(),
+            ClientFrame::ListChannels { id: 3, after: None, limit: None }
         );
         let presence = ServerFrame::Presence {
             user: UserId::new("ada").unwrap(),

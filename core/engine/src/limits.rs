@@ -143,6 +143,10 @@ pub const CREATED_MEMBERS_MAX: usize = 100;
 /// Entries of one page. A request for more gets this many and `more: true`.
 pub const PAGE_ENTRIES_MAX: usize = 100;
 
+/// Channels in one answer to `list_channels`: with the longest names a third of what a page of history
+/// may hold. A request for more gets this many and `more: true`.
+pub const CHANNELS_LISTED_MAX: usize = 100;
+
 /// Bytes of bodies in one page, so that a page of long messages fits the link and the session's
 /// queue. A page holds at least one entry, whatever its size.
 pub const PAGE_BYTES_MAX: usize = 48 * 1024;
@@ -355,6 +359,7 @@ const _: () = assert!(POLL_WAIT_MAX.as_millis() < POLL_IDLE_TIMEOUT.as_millis())
 const _: () = assert!(SESSION_QUEUE_BYTES_LOW < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(PAGE_BYTES_MAX < SESSION_QUEUE_BYTES_MAX);
 const _: () = assert!(BODY_BYTES_MAX < PAGE_BYTES_MAX);
+const _: () = assert!(CHANNELS_LISTED_MAX * (NAME_BYTES_MAX + 64) < PAGE_BYTES_MAX);
 const _: () = assert!(LINK_BATCH_BYTES_MAX + 2 * BODY_BYTES_MAX < LINK_FRAME_BYTES_MAX);
 const _: () = assert!(CREATED_MEMBERS_MAX * (NAME_BYTES_MAX + 1) < BODY_BYTES_MAX);
 // As bytes of a link, with entries that name many members instead of long bodies.

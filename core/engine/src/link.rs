@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::Entry;
-use crate::frame::{PresenceState, RejectCode};
+use crate::frame::{ListedChannel, PresenceState, RejectCode};
 use crate::history_bound::HistoryBound;
 use crate::ids::{
     ChannelId, ChannelKey, ConnectionId, NodeId, Nonce, SeqNo, ShardId, UserId, UserKey,
@@ -38,7 +38,7 @@ pub struct LinkHello {
 }
 
 /// The version of the frames in this file.
-pub const LINK_VERSION: u32 = 5;
+pub const LINK_VERSION: u32 = 6;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToOwner {
@@ -96,6 +96,13 @@ pub enum ToOwner {
         reader: Option<UserId>,
         bound: HistoryBound,
         entries_max: u32,
+    },
+    /// The channels that the user may know of. Answered by [`FromOwner::Listed`].
+    List {
+        ticket: Ticket,
+        user: UserKey,
+        after: Option<ChannelId>,
+        channels_max: u32,
     },
     /// Signs of life of sessions, all that are due: at most
     /// [`crate::limits::PRESENCE_BATCH_MAX`].
@@ -155,6 +162,11 @@ pub enum FromOwner {
         ticket: Ticket,
         entries: Vec<Entry>,
         head: SeqNo,
+    },
+    Listed {
+        ticket: Ticket,
+        channels: Vec<ListedChannel>,
+        more: bool,
     },
     /// A user who is open at this gateway became a member.
     Joined {

@@ -200,6 +200,12 @@ const ROWS: &[(&str, Figure, &str, &str)] = &[
         "a_page_has_no_more_entries_than_the_limit_whatever_is_asked_for",
     ),
     (
+        "CHANNELS_LISTED_MAX",
+        CUT,
+        "core/engine/src/owner/tests/listing.rs",
+        "a_page_has_no_more_channels_than_the_limit_and_the_next_goes_on_behind_it",
+    ),
+    (
         "PAGE_BYTES_MAX",
         CUT,
         "core/world/src/log_store/tests/reading.rs",

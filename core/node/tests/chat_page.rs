@@ -151,6 +151,7 @@ async fn two_people_in_browsers_miss_nothing() {
     unread_is_counted(&mut browser, &ada, &bob).await;
     read_elsewhere_is_read_here(&mut browser, &server, &data, [&ada, &bob]).await;
     channels_are_made_and_left(&mut browser, &bob).await;
+    channels_are_found(&mut browser, &ada).await;
     cut_and_caught_up(&mut browser, &ada, &bob).await;
     phone_has_room_for_all(&mut browser, &ada, &bob).await;
     pictures(&mut browser, [&ada, &bob, &eve]).await;
@@ -323,6 +324,21 @@ async fn channels_are_made_and_left(browser: &mut Browser, bob: &Person) {
     let gone = "!document.querySelector('[data-channel=board]')";
     browser.until(&bob.page, "the channel is gone", gone).await;
     browser.click(&bob.page, "[data-channel=general]").await;
+}
+
+/// Ada looks for channels: bob's public one is there, his private one isn't, and hers need no finding.
+async fn channels_are_found(browser: &mut Browser, ada: &Person) {
+    browser.click(&ada.page, "#browse summary").await;
+    browser.until(&ada.page, "a channel", "document.querySelector('[data-join=random]')").await;
+    assert_eq!(ada.text(browser, "#found").await, "randomJoin");
+    browser.audit(&ada.page, "channels to join").await;
+    browser.click(&ada.page, "[data-join=random]").await;
+    let shown = "document.getElementById('channel-name').textContent == '# random'";
+    browser.until(&ada.page, "the channel", shown).await;
+    let all = "document.getElementById('found-hint').textContent == 'You are in all of them.'";
+    browser.until(&ada.page, "nothing to join", all).await;
+    browser.click(&ada.page, "#browse summary").await;
+    browser.click(&ada.page, "[data-channel=general]").await;
 }
 
 async fn cut_and_caught_up(browser: &mut Browser, ada: &Person, bob: &Person) {

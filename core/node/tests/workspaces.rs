@@ -203,6 +203,7 @@ impl Named {
             json!({ "type": "send", "channel": channel, "nonce": "n0", "body": "from outside" }),
             json!({ "type": "add_member", "channel": channel, "user": user }),
             json!({ "type": "remove_member", "channel": channel, "user": user }),
+            json!({ "type": "list_channels" }),
             json!({ "type": "leave", "channel": channel }),
         ]);
         probes

@@ -407,6 +407,8 @@ impl Client {
             ServerFrame::Page { reply_to, channel, messages, more } => {
                 self.page(now, reply_to, channel, (messages, more), effects);
             }
+            // Nobody asked.
+            ServerFrame::ChannelList { .. } => {}
             ServerFrame::CaughtUp { channel, head } => {
                 effects.push(Effect::Emit(ClientEvent::CaughtUp { channel, head }));
             }

@@ -35,7 +35,7 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Cost {
     /// As the client sent it.
     pub(super) bytes: usize,
-    /// It is for a page of history.
+    /// It is for a page, of history or of channels.
     pub(super) page: bool,
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Channel, Effect, Gateway, Pending, Request};
+use super::{About, Channel, Effect, Gateway, Pending, Request};
+use crate::entry::Entry;
 use crate::followers::Cursor;
 use crate::frame::{ChannelStatus, GoodbyeCode, LogFrame, RejectCode, Resume, ServerFrame};
 use crate::history_bound::HistoryBound;
@@ -104,24 +105,16 @@ impl Gateway {
                     self.page((channel, after), &entries, head, effects);
                 }
                 Some(Pending::Request(request)) => {
-                    self.answered(&request);
-                    let Request { connection, reply_to, channel, page, .. } = request;
-                    let more = match page {
-                        Some(HistoryBound::Before(_)) => {
-                            entries.first().is_some_and(|first| first.seq > SeqNo::ZERO.next())
-                        }
-                        Some(HistoryBound::After(_) | HistoryBound::Since(_)) | None => {
-                            entries.last().is_some_and(|last| last.seq < head)
-                        }
-                    };
-                    let messages =
-                        entries.iter().map(|one| LogFrame::new(channel.clone(), one)).collect();
-                    let frame = ServerFrame::Page { reply_to, channel, messages, more };
-                    self.send(connection, &frame, effects);
+                    self.answer_page(request, &entries, head, effects);
                 }
                 Some(Pending::Open { .. } | Pending::Locate { .. } | Pending::Reopen { .. })
                 | None => {}
             },
+            FromOwner::Listed { ticket, channels, more } => {
+                let Some(request) = self.take_request(ticket, effects) else { return };
+                let frame = ServerFrame::ChannelList { reply_to: request.reply_to, channels, more };
+                self.send(request.connection, &frame, effects);
+            }
             FromOwner::Joined { user, channel, seq } => {
                 self.add_channel(&user, &channel, seq, seq, effects);
             }
@@ -137,6 +130,32 @@ impl Gateway {
         }
     }
 
+    /// The owner's answer to a session's `history`.
+    fn answer_page(
+        &mut self,
+        request: Request,
+        entries: &[Entry],
+        head: SeqNo,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.answered(&request);
+        let Request { connection, reply_to, about: About::Page(channel, bound), .. } = request
+        else {
+            return;
+        };
+        let more = match bound {
+            HistoryBound::Before(_) => {
+                entries.first().is_some_and(|first| first.seq > SeqNo::ZERO.next())
+            }
+            HistoryBound::After(_) | HistoryBound::Since(_) => {
+                entries.last().is_some_and(|last| last.seq < head)
+            }
+        };
+        let messages = entries.iter().map(|one| LogFrame::new(channel.clone(), one)).collect();
+        let frame = ServerFrame::Page { reply_to, channel, messages, more };
+        self.send(connection, &frame, effects);
+    }
+
     fn accepted(
         &mut self,
         ticket: Ticket,
@@ -145,7 +164,10 @@ impl Gateway {
         effects: &mut Vec<Effect>,
     ) {
         let Some(request) = self.take_request(ticket, effects) else { return };
-        let Request { connection, reply_to, channel, asked_at, .. } = request;
+        let Request { connection, reply_to, about: About::Entry(channel), asked_at } = request
+        else {
+            return;
+        };
         self.counts.accept.record_time(self.now - asked_at);
         if let Some(user) = self.sessions.get(&connection).and_then(Session::user) {
             let workspace = user.workspace.clone();

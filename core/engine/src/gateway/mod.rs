@@ -211,10 +211,28 @@ enum Pending {
 struct Request {
     connection: ConnectionId,
     reply_to: u64,
-    channel: ChannelId,
-    /// The page of history that it asks for, if it does.
-    page: Option<HistoryBound>,
+    about: About,
     asked_at: MonoTime,
+}
+
+/// What a request asks for.
+#[derive(Debug)]
+enum About {
+    /// A place in the channel's log.
+    Entry(ChannelId),
+    /// A page of the channel's history.
+    Page(ChannelId, HistoryBound),
+    /// A page of channels.
+    Channels,
+}
+
+impl About {
+    fn is_page(&self) -> bool {
+        match self {
+            Self::Entry(_) => false,
+            Self::Page(..) | Self::Channels => true,
+        }
+    }
 }
 
 impl Gateway {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::admission::{Behind, Cost};
 use super::rate::{Limited, Whose};
-use super::{Effect, Gateway, Pending, Request};
+use super::{About, Effect, Gateway, Pending, Request};
 use crate::entry::ChannelKind;
 use crate::frame::{ClientFrame, FrameError, GoodbyeCode, RejectCode, Resume, ServerFrame};
 use crate::history_bound::HistoryBound;
@@ -22,10 +22,7 @@ use crate::session::{Phase, Session};
 use crate::time::{MonoTime, WallTime};
 
 /// What to ask an owner, once it has a ticket.
-enum Ask {
-    Write(Box<dyn FnOnce(Ticket) -> ToOwner>),
-    Page(HistoryBound, Box<dyn FnOnce(Ticket) -> ToOwner>),
-}
+type Ask = Box<dyn FnOnce(Ticket) -> ToOwner>;
 
 /// A request that has not happened and may be made again after `wait`.
 struct Deferred {
@@ -242,16 +239,12 @@ impl Gateway {
         (frame, bytes): (ClientFrame, usize),
         effects: &mut Vec<Effect>,
     ) {
-        let (reply_to, channel, frame) = match wanted(user, frame) {
+        let (reply_to, about, frame) = match wanted(user, frame) {
             Ok(wanted) => wanted,
             Err(error) => return self.reject_frame(connection, error, effects),
         };
         let shard = self.shard_of(&user.workspace);
-        let (page, frame) = match frame {
-            Ask::Write(frame) => (None, frame),
-            Ask::Page(bound, frame) => (Some(bound), frame),
-        };
-        let request = Request { connection, reply_to, channel, page, asked_at: self.now };
+        let request = Request { connection, reply_to, about, asked_at: self.now };
         self.forward(shard, user, (request, bytes), frame, effects);
     }
 
@@ -260,18 +253,18 @@ impl Gateway {
         shard: ShardId,
         user: &UserKey,
         (request, bytes): (Request, usize),
-        frame: Box<dyn FnOnce(Ticket) -> ToOwner>,
+        frame: Ask,
         effects: &mut Vec<Effect>,
     ) {
         let (connection, reply_to) = (request.connection, request.reply_to);
         let Some(session) = self.sessions.get_mut(&connection) else { return };
-        let pages_full = request.page.is_some() && session.pages >= SESSION_PAGES_MAX;
+        let pages_full = request.about.is_page() && session.pages >= SESSION_PAGES_MAX;
         if session.requests >= SESSION_REQUESTS_MAX || pages_full {
             let limit = if pages_full { Limit::SessionPages } else { Limit::SessionRequests };
             self.counts.hits.hit(limit);
             let message = format!(
-                "{SESSION_REQUESTS_MAX} requests, or {SESSION_PAGES_MAX} for history, wait for \
-                 their reply already"
+                "{SESSION_REQUESTS_MAX} requests, or {SESSION_PAGES_MAX} for pages, wait for their \
+                 reply already"
             );
             self.reject(connection, Some(reply_to), RejectCode::Busy, message, effects);
             return;
@@ -280,7 +273,7 @@ impl Gateway {
             self.reject_unavailable(&request, effects);
             return;
         }
-        let cost = Cost { bytes, page: request.page.is_some() };
+        let cost = Cost { bytes, page: request.about.is_page() };
         if let Err(Deferred { code, message, wait }) = self.admit(shard, user, cost) {
             let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
             self.reject_for(connection, Some(reply_to), code, message, Some(wait_ms), effects);
@@ -288,7 +281,7 @@ impl Gateway {
         }
         let Some(session) = self.sessions.get_mut(&connection) else { return };
         session.requests += 1;
-        session.pages += usize::from(request.page.is_some());
+        session.pages += usize::from(request.about.is_page());
         self.counts.session_requests.set(session.requests);
         self.counts.session_pages.set(session.pages);
         if let Some(ticket) = self.ask(shard, Pending::Request(request), frame, effects) {
@@ -323,7 +316,7 @@ impl Gateway {
         if let Some(session) = self.sessions.get_mut(&request.connection) {
             assert!(session.requests > 0, "a reply to no request");
             session.requests -= 1;
-            session.pages -= usize::from(request.page.is_some());
+            session.pages -= usize::from(request.about.is_page());
         }
     }
 
@@ -447,7 +440,7 @@ impl Gateway {
 }
 
 /// What a request asks of the owner of which channel, and the number that it is known by.
-fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, ChannelId, Ask), FrameError> {
+fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, About, Ask), FrameError> {
     let key = |channel: &ChannelId| ChannelKey {
         workspace: user.workspace.clone(),
         channel: channel.clone(),
@@ -458,7 +451,7 @@ fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, ChannelId, Ask), F
             let key = key(&channel);
             let submit =
                 move |ticket| ToOwner::Submit { ticket, channel: key, sender, nonce, body };
-            return Ok((id, channel, Ask::Write(Box::new(submit))));
+            return Ok((id, About::Entry(channel), Box::new(submit)));
         }
         ClientFrame::History { id, channel, after, before, since_ms, limit } => {
             let bound = HistoryBound::one_of(after, before, since_ms)
@@ -468,7 +461,12 @@ fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, ChannelId, Ask), F
             let entries_max = limit.unwrap_or(most);
             let read =
                 move |ticket| ToOwner::Read { ticket, channel: key, reader, bound, entries_max };
-            return Ok((id, channel, Ask::Page(bound, Box::new(read))));
+            return Ok((id, About::Page(channel, bound), Box::new(read)));
+        }
+        ClientFrame::ListChannels { id, after, limit } => {
+            let (user, channels_max) = (user.clone(), limit.unwrap_or(u32::MAX));
+            let list = move |ticket| ToOwner::List { ticket, user, after, channels_max };
+            return Ok((id, About::Channels, Box::new(list)));
         }
         ClientFrame::CreateChannel { id, channel, kind, members } => {
             let channel = match (channel, kind) {
@@ -496,7 +494,7 @@ fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, ChannelId, Ask), F
     };
     let key = key(&channel);
     let change = move |ticket| ToOwner::Change { ticket, channel: key, by: sender, change };
-    Ok((id, channel, Ask::Write(Box::new(change))))
+    Ok((id, About::Entry(channel), Box::new(change)))
 }
 
 fn idle_message(timeout: Duration) -> String {

@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Channel, Effect, Owner, Refusal, Waiting};
+use super::refusal::Refusal;
+use super::{Channel, Effect, Owner, Waiting};
 use crate::entry::{ChannelKind, Content, Entry};
 use crate::frame::RejectCode;
 use crate::ids::{ChannelId, ChannelKey, SeqNo, UserId, UserKey};
@@ -106,6 +107,10 @@ impl Owner {
         entry: &Entry,
         effects: &mut Vec<Effect>,
     ) {
+        if entry.seq == SeqNo::ZERO.next() {
+            let channel = self.channels.get(key).expect("an appended channel exists");
+            self.listing.made(key, channel.origin.kind);
+        }
         for (user, standing) in standings(entry) {
             self.membership.set(key, user, standing);
             let (user, channel) = (user_key(key, user), key.channel.clone());

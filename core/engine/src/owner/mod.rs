@@ -15,9 +15,11 @@
 
 mod changes;
 mod counts;
+mod listing;
 mod locating;
 mod presence;
 mod read_cursors;
+mod refusal;
 mod report;
 mod trace;
 
@@ -26,22 +28,20 @@ use std::sync::Arc;
 
 use crate::entry::{ChannelEntry, Content, Entry, ReadCursor};
 use crate::fanout::Interest;
-use crate::frame::RejectCode;
 use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
-use crate::levels::Limit;
 use crate::limits::{BODY_BYTES_MAX, LINK_BATCH_BYTES_MAX, LINK_READS_MAX, PAGE_ENTRIES_MAX};
 use crate::link::{EndedChannel, FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
-
 use crate::membership::{Membership, Origin, Roster, Standing};
 use crate::nonces::{NonceKey, Nonces};
 use crate::presence::{self as users, Presence};
 use crate::read_cursors::ReadCursors;
 use crate::refusals::{Full, Refusals};
-use crate::sequencer::{Busy, Sequencer};
+use crate::sequencer::Sequencer;
 use crate::time::{LogClock, LogTime, MonoTime, WallTime};
 
 use changes::{Changing, Wanted};
+use refusal::Refusal;
 
 pub use counts::OwnerCounts;
 pub use report::{ChannelReport, ChannelRow, MemberRow, UserRow, WorkspaceRow};
@@ -131,6 +131,7 @@ pub struct Owner {
     read_cursors: ReadCursors,
     locating: locating::Locating,
     trace: trace::Trace,
+    listing: listing::Listing,
 }
 
 #[derive(Debug)]
@@ -172,6 +173,7 @@ impl Owner {
             for (user, stay) in roster.stays {
                 owner.membership.set(&channel, &user, Standing::from(stay));
             }
+            owner.listing.made(&channel, roster.origin.kind);
             owner.channels.insert(channel, Channel::new(head, roster.origin));
         }
         owner
@@ -266,6 +268,10 @@ impl Owner {
                 if let Err(refusal) = self.read(link, ticket, request, effects) {
                     self.refuse(link, ticket, refusal, effects);
                 }
+            }
+            ToOwner::List { ticket, user, after, channels_max } => {
+                let (channels, more) = self.list(&user, after.as_ref(), channels_max);
+                reply(link, FromOwner::Listed { ticket, channels, more }, effects);
             }
             ToOwner::Beats { beats } => {
                 self.presence(now, users::Input::Beats { beats }, effects);
@@ -524,52 +530,6 @@ struct ReadRequest {
     reader: Option<UserId>,
     bound: HistoryBound,
     entries_max: u32,
-}
-
-/// A request that did not happen.
-struct Refusal {
-    code: RejectCode,
-    message: String,
-    /// The limit that was hit, if one was.
-    limit: Option<Limit>,
-}
-
-impl Refusal {
-    fn new(code: RejectCode, message: String) -> Self {
-        Self { code, message, limit: None }
-    }
-
-    fn not_member(channel: &ChannelKey) -> Self {
-        let message = format!("you are not in channel {}; join it first", channel.channel);
-        Self::new(RejectCode::NotMember, message)
-    }
-
-    fn refused_before() -> Self {
-        let message = "a message with this nonce was refused before you came in: send it with \
-                       another nonce"
-            .to_owned();
-        Self::new(RejectCode::NotMember, message)
-    }
-
-    fn no_room_to_refuse() -> Self {
-        let message = "too many messages of strangers were refused lately".to_owned();
-        Self { limit: Some(Limit::Refusals), ..Self::new(RejectCode::Busy, message) }
-    }
-
-    fn bad_body(bytes: usize) -> Self {
-        let message = format!("a body has 1 to {BODY_BYTES_MAX} bytes, this one has {bytes}");
-        Self::new(RejectCode::BadBody, message)
-    }
-
-    fn link_reads() -> Self {
-        let message = format!("{LINK_READS_MAX} pages are being read for this gateway already");
-        let limit = Some(Limit::LinkReads);
-        Self { limit, ..Self::new(RejectCode::Busy, message) }
-    }
-
-    fn busy(busy: Busy) -> Self {
-        Self { limit: Some(Limit::InFlight), ..Self::new(RejectCode::Busy, busy.to_string()) }
-    }
 }
 
 /// Cut so that no frame holds more than [`LINK_BATCH_BYTES_MAX`], but for its last entry.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::*;
+use crate::frame::RejectCode;
 use crate::ids::{ChannelId, WorkspaceId};
+use crate::levels::Limit;
 use crate::limits::IN_FLIGHT_MAX;
 use crate::membership::Change;
 
@@ -336,6 +338,7 @@ fn the_time_to_durable_is_each_entrys_own() {
 
 mod changes;
 mod frames;
+mod listing;
 mod locating;
 mod reads;
 mod report;

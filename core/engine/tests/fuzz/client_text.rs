@@ -88,7 +88,7 @@ const STRANGE: [&str; 16] = [
     "\"unclosed",
 ];
 
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 16] = [
     "hello",
     "send",
     "join",
@@ -96,6 +96,7 @@ const TYPES: [&str; 15] = [
     "create_channel",
     "add_member",
     "history",
+    "list_channels",
     "ping",
     "pong",
     "message",
@@ -183,6 +184,10 @@ fn good(random: &mut Random, tokens: &Tokens) -> String {
             format!(
                 r#"{{"type":"history","id":{id},"channel":"{channel}","{bound}":{after},"limit":{limit}}}"#
             )
+        }
+        19 => {
+            let limit = random.pick(&NUMBERS);
+            format!(r#"{{"type":"list_channels","id":{id},"after":"{channel}","limit":{limit}}}"#)
         }
         20 | 21 => {
             let state = random.pick(&["active", "away", "offline"]);

@@ -279,7 +279,8 @@ impl Deployment {
         let asked_before = self.asked.len();
         let replies = self.input(Input::Text { connection, text: text.clone() }, counts);
         for (_, frame) in self.asked.iter().skip(asked_before) {
-            let page = matches!(frame, ToOwner::Read { reader: Some(_), .. });
+            let page =
+                matches!(frame, ToOwner::Read { reader: Some(_), .. } | ToOwner::List { .. });
             let is_request =
                 page || matches!(frame, ToOwner::Submit { .. } | ToOwner::Change { .. });
             if let (true, Some(ticket)) = (is_request, ticket(frame)) {
@@ -382,7 +383,7 @@ impl Deployment {
                 counts.unavailable += u64::from(*code == RejectCode::Unavailable);
                 check_message(message);
             }
-            ServerFrame::Page { .. } => counts.pages += 1,
+            ServerFrame::Page { .. } | ServerFrame::ChannelList { .. } => counts.pages += 1,
             ServerFrame::CaughtUp { channel, head } => {
                 counts.caught_up += 1;
                 assert!(client.sent_upto[channel] >= head.0, "caught up without all entries");

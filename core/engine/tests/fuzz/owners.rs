@@ -47,7 +47,8 @@ pub(crate) fn ticket(frame: &ToOwner) -> Option<Ticket> {
         | ToOwner::Locate { ticket, .. }
         | ToOwner::Submit { ticket, .. }
         | ToOwner::Change { ticket, .. }
-        | ToOwner::Read { ticket, .. } => Some(*ticket),
+        | ToOwner::Read { ticket, .. }
+        | ToOwner::List { ticket, .. } => Some(*ticket),
         ToOwner::Close { .. }
         | ToOwner::Subscribe { .. }
         | ToOwner::Unsubscribe { .. }
@@ -66,7 +67,8 @@ pub(crate) fn answered(frame: &FromOwner) -> Option<Ticket> {
         | FromOwner::Located { ticket, .. }
         | FromOwner::Accepted { ticket, .. }
         | FromOwner::Rejected { ticket, .. }
-        | FromOwner::Page { ticket, .. } => Some(*ticket),
+        | FromOwner::Page { ticket, .. }
+        | FromOwner::Listed { ticket, .. } => Some(*ticket),
         FromOwner::Head { .. }
         | FromOwner::Entries { .. }
         | FromOwner::Joined { .. }
@@ -156,13 +158,7 @@ impl Owners {
                 let head = SeqNo(*self.head(channel));
                 vec![FromOwner::Head { channel: channel.clone(), head }]
             }
-            ToOwner::Submit { ticket, channel, .. } => {
-                let published = self.publish(random, channel.clone());
-                let (ticket, seq) = (*ticket, SeqNo(*self.head(channel)));
-                let duplicate = random.one_in(9);
-                let accepted = FromOwner::Accepted { ticket, seq, at: WallTime(5), duplicate };
-                if random.one_in(2) { vec![accepted, published] } else { vec![published, accepted] }
-            }
+            ToOwner::Submit { ticket, channel, .. } => self.submit(random, *ticket, channel),
             ToOwner::Change { ticket, channel, by, change } => {
                 self.change(random, *ticket, channel, by, change)
             }
@@ -174,6 +170,10 @@ impl Owners {
                 }
                 let entries = entries(after, head);
                 vec![FromOwner::Page { ticket: *ticket, entries, head: SeqNo(head) }]
+            }
+            ToOwner::List { ticket, .. } => {
+                let channels = Vec::new();
+                vec![FromOwner::Listed { ticket: *ticket, channels, more: random.one_in(2) }]
             }
             ToOwner::Watch { connection, watcher, users } => {
                 vec![self.presence(random, *connection, watcher, users)]
@@ -190,6 +190,18 @@ impl Owners {
             }
             ToOwner::Ping => vec![FromOwner::Pong],
         }
+    }
+
+    fn submit(
+        &mut self,
+        random: &mut Random,
+        ticket: Ticket,
+        channel: &ChannelKey,
+    ) -> Vec<FromOwner> {
+        let published = self.publish(random, channel.clone());
+        let (seq, duplicate) = (SeqNo(*self.head(channel)), random.one_in(9));
+        let accepted = FromOwner::Accepted { ticket, seq, at: WallTime(5), duplicate };
+        if random.one_in(2) { vec![accepted, published] } else { vec![published, accepted] }
     }
 
     fn change(

@@ -61,6 +61,7 @@ fn name(frame: &ClientFrame) -> &'static str {
         ClientFrame::AddMember { .. } => "add_member",
         ClientFrame::RemoveMember { .. } => "remove_member",
         ClientFrame::History { .. } => "history",
+        ClientFrame::ListChannels { .. } => "list_channels",
         ClientFrame::Ping => "ping",
         ClientFrame::Heartbeat { .. } => "heartbeat",
         ClientFrame::PresenceSubscribe { .. } => "presence_subscribe",
@@ -70,13 +71,14 @@ fn name(frame: &ClientFrame) -> &'static str {
 }
 
 /// `hello` and `ping` apart: the first opens every probe's session, the second names nothing.
-const PROBED: [&str; 11] = [
+const PROBED: [&str; 12] = [
     "add_member",
     "create_channel",
     "heartbeat",
     "history",
     "join",
     "leave",
+    "list_channels",
     "presence_subscribe",
     "read",
     "remove_member",
@@ -108,6 +110,7 @@ fn probes() -> Vec<Vec<ClientFrame>> {
         vec![create(Some(channel("general")), ChannelKind::Public)],
         vec![create(Some(channel("board")), ChannelKind::Private)],
         vec![create(None, ChannelKind::Direct)],
+        vec![ClientFrame::ListChannels { id: 1, after: None, limit: None }],
         vec![ClientFrame::PresenceSubscribe { id: 1, users: vec![user("ada"), user("bob")] }],
         vec![ClientFrame::Heartbeat { state: PresenceState::Active, background: true }],
     ]);

@@ -1,5 +1,6 @@
 // The chat page: signs in, keeps the rooms, and shows what the client (client.js) tells.
 
+import { Browse } from "./browse.js";
 import { Client, Rejected } from "./client.js";
 import { Log, avatar, clock, make } from "./log.js";
 import { Activity, People, STATES, describeWriting } from "./people.js";
@@ -16,6 +17,14 @@ const log = new Log($("log"));
 const people = new People();
 const activity = new Activity(performance.now());
 const rooms = new Map();
+const browse = new Browse(
+  { box: $("browse"), list: $("found"), more: $("more-found"), hint: $("found-hint") },
+  {
+    ask: (after, limit) => client.list(after, limit),
+    isIn: (name) => rooms.has(name),
+    join: (name) => joinChannel(name),
+  },
+);
 const pending = new Map(); // own messages without a place in the log, by nonce
 
 let client;
@@ -475,6 +484,7 @@ function showChannels() {
     return make("li", { children: [button] });
   });
   replaceKeepingFocus($("channels"), rows);
+  browse.show();
   const unread = names.reduce((sum, name) => sum + rooms.get(name).unread, 0);
   $("unread-all").hidden = unread === 0;
   $("unread-all").textContent = unread;

@@ -137,6 +137,11 @@ export class Client {
     return this.#request({ type: "history", channel, before, limit });
   }
 
+  /** Resolves with a `channel_list`: up to `limit` channels behind the name `after`, if given. */
+  list(after, limit) {
+    return this.#request({ type: "list_channels", after, limit });
+  }
+
   /**
    * How the user is, from now on: `active`, `away` or `offline`. `background` says that timers may
    * be throttled. Told at once, with every heartbeat, and on every later connection.
@@ -333,6 +338,7 @@ export class Client {
       case "event":
         return this.#entries(frame.channel, [frame]);
       case "page":
+      case "channel_list":
         this.#answered(frame)?.resolve(frame);
         return;
       case "accepted":

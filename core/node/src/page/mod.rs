@@ -37,6 +37,7 @@ const FILES: &[File] = &[
     File { path: "/", content_type: HTML, body: include_str!("index.html") },
     File { path: "/page/style.css", content_type: CSS, body: include_str!("style.css") },
     File { path: "/page/app.js", content_type: JAVASCRIPT, body: include_str!("app.js") },
+    File { path: "/page/browse.js", content_type: JAVASCRIPT, body: include_str!("browse.js") },
     File { path: "/page/client.js", content_type: JAVASCRIPT, body: include_str!("client.js") },
     File { path: "/page/log.js", content_type: JAVASCRIPT, body: include_str!("log.js") },
     File { path: "/page/people.js", content_type: JAVASCRIPT, body: include_str!("people.js") },

@@ -1,6 +1,8 @@
 //! Pages of history: which one is asked for, and whether there is more.
 
 use super::*;
+use crate::entry::ChannelKind;
+use crate::frame::ListedChannel;
 
 #[test]
 fn history_goes_either_way_and_says_whether_there_is_more_that_way() {
@@ -63,4 +65,35 @@ fn a_session_may_wait_for_a_few_pages_of_history_only() {
     ));
     gateway.answer(tickets[0], entries([1]), 5);
     assert!(read(&gateway.say(history)).is_some());
+}
+
+#[test]
+fn a_list_of_channels_is_asked_for_as_a_page_and_handed_on() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 5);
+    let text = r#"{"type":"list_channels","id":7,"after":"board","limit":2}"#;
+    let asked = gateway.say(text);
+    let [Effect::ToOwner { frame: ToOwner::List { ticket, user, after, channels_max: 2 }, .. }] =
+        asked.as_slice()
+    else {
+        panic!("not asked: {asked:?}");
+    };
+    assert_eq!((user.user.as_str(), after), ("ada", &ChannelId::new("board").ok()));
+    for _ in 1..SESSION_PAGES_MAX {
+        gateway.say(text);
+    }
+    let effects = gateway.say(text);
+    assert!(matches!(
+        frames(&effects, ADA).as_slice(),
+        [ServerFrame::Rejected { code: RejectCode::Busy, retry_after_ms: Some(_), .. }]
+    ));
+    let channels = vec![ListedChannel {
+        channel: ChannelId::new("general").unwrap(),
+        kind: ChannelKind::Public,
+        member: true,
+    }];
+    let frame = FromOwner::Listed { ticket: *ticket, channels: channels.clone(), more: true };
+    let effects = gateway.feed(Input::Link { shard: SHARD, frame });
+    let list = ServerFrame::ChannelList { reply_to: 7, channels, more: true };
+    assert_eq!(frames(&effects, ADA), [list]);
 }

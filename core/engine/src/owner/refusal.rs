@@ -1,0 +1,53 @@
+//! Why an owner turns a request down, in words for whoever asked.
+
+use crate::frame::RejectCode;
+use crate::ids::ChannelKey;
+use crate::levels::Limit;
+use crate::limits::{BODY_BYTES_MAX, LINK_READS_MAX};
+use crate::sequencer::Busy;
+
+/// A request that did not happen.
+pub(super) struct Refusal {
+    pub(super) code: RejectCode,
+    pub(super) message: String,
+    /// The limit that was hit, if one was.
+    pub(super) limit: Option<Limit>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: RejectCode, message: String) -> Self {
+        Self { code, message, limit: None }
+    }
+
+    pub(super) fn not_member(channel: &ChannelKey) -> Self {
+        let message = format!("you are not in channel {}; join it first", channel.channel);
+        Self::new(RejectCode::NotMember, message)
+    }
+
+    pub(super) fn refused_before() -> Self {
+        let message = "a message with this nonce was refused before you came in: send it with \
+                       another nonce"
+            .to_owned();
+        Self::new(RejectCode::NotMember, message)
+    }
+
+    pub(super) fn no_room_to_refuse() -> Self {
+        let message = "too many messages of strangers were refused lately".to_owned();
+        Self { limit: Some(Limit::Refusals), ..Self::new(RejectCode::Busy, message) }
+    }
+
+    pub(super) fn bad_body(bytes: usize) -> Self {
+        let message = format!("a body has 1 to {BODY_BYTES_MAX} bytes, this one has {bytes}");
+        Self::new(RejectCode::BadBody, message)
+    }
+
+    pub(super) fn link_reads() -> Self {
+        let message = format!("{LINK_READS_MAX} pages are being read for this gateway already");
+        let limit = Some(Limit::LinkReads);
+        Self { limit, ..Self::new(RejectCode::Busy, message) }
+    }
+
+    pub(super) fn busy(busy: Busy) -> Self {
+        Self { limit: Some(Limit::InFlight), ..Self::new(RejectCode::Busy, busy.to_string()) }
+    }
+}
