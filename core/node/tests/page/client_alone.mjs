@@ -249,6 +249,23 @@ test("says how far the user has read, once a second, until the server knows", ()
   assert.deepEqual(table.take("read"), []);
 });
 
+test("lists channels page by page, and asks again when it is told to come back later", async () => {
+  const table = new Table().connect();
+  table.take();
+  const listed = table.client.list(undefined, 2);
+  const [first] = table.take("list_channels");
+  assert.deepEqual({ ...first, id: 0 }, { id: 0, type: "list_channels", limit: 2 });
+  table.hear({ type: "rejected", reply_to: first.id, code: "busy", message: "", retry_after_ms: 500 });
+  table.pass(500);
+  const [again] = table.take("list_channels");
+  const channels = [{ channel: "board", kind: "private", member: true }];
+  table.hear({ type: "channel_list", reply_to: again.id, channels, more: true });
+  const page = await listed;
+  assert.deepEqual([page.channels, page.more], [channels, true]);
+  table.client.list("board", 2);
+  assert.equal(table.take("list_channels")[0].after, "board");
+});
+
 test("a channel that was left is not resumed, and begins anew when it is joined again", () => {
   const table = new Table().connect();
   table.hear({ type: "left", channel: "general", until: 6 });
