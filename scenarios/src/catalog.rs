@@ -29,6 +29,7 @@ const FILES: &[(&str, &str)] = &[
     ("members-come-and-go.toml", include_str!("../catalog/members-come-and-go.toml")),
     ("removed-while-away.toml", include_str!("../catalog/removed-while-away.toml")),
     ("crowd-behind.toml", include_str!("../catalog/crowd-behind.toml")),
+    ("scroll-back.toml", include_str!("../catalog/scroll-back.toml")),
     ("busy-workspace.toml", include_str!("../catalog/busy-workspace.toml")),
     ("noisy-neighbours.toml", include_str!("../catalog/noisy-neighbours.toml")),
     ("presence.toml", include_str!("../catalog/presence.toml")),

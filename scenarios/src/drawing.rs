@@ -22,6 +22,7 @@ use crate::scenario::{Cluster, Range, Scenario};
 mod fault;
 mod membership;
 mod noise;
+mod pages;
 mod presence;
 
 /// Makes every decision of a run of `scenario`.
@@ -37,6 +38,7 @@ pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
         noise::add(scenario, wanted, choices, &channels, &mut users);
     }
     add_reads(scenario, choices, &channels, &mut users);
+    pages::add(scenario, choices, &channels, &mut users);
     add_reconnects(scenario, choices, &mut users);
     if let Some(wanted) = &scenario.membership {
         membership::add(scenario, wanted, choices, &channels, &mut users);
@@ -343,9 +345,9 @@ mod tests {
                     | Action::SetPresence { .. }
                     | Action::Watch { .. }
                     | Action::Type { .. } => panic!("presence without being asked for"),
-                    Action::MarkRead { .. } | Action::ReadLog { .. } => {
-                        panic!("a read without being asked for")
-                    }
+                    Action::MarkRead { .. }
+                    | Action::ReadLog { .. }
+                    | Action::ResumeSince { .. } => panic!("a read without being asked for"),
                 }
             }
         }

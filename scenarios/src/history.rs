@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::frame::PresenceState;
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelKey, Nonce, SeqNo, UserId, UserKey};
 pub use seriatim_engine::levels::Level;
+use seriatim_engine::time::WallTime;
 
 /// One client of the run: its place in the [`Roster`], from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,11 +142,38 @@ pub enum What {
         channel: ChannelKey,
         entry: Entry,
     },
+    /// A client was asked to read a page of the log.
+    PageAsked {
+        client: ClientIndex,
+        channel: ChannelKey,
+        bound: HistoryBound,
+    },
     /// A client read an entry on a page of the log.
     PageRead {
         client: ClientIndex,
         channel: ChannelKey,
         entry: Entry,
+    },
+    /// Those were all entries of the page.
+    PageEnded {
+        client: ClientIndex,
+        channel: ChannelKey,
+        bound: HistoryBound,
+        /// There are later ones; before a position, earlier ones.
+        more: bool,
+    },
+    /// There is no such page.
+    PageRefused {
+        client: ClientIndex,
+        channel: ChannelKey,
+        bound: HistoryBound,
+        code: String,
+    },
+    /// A client forgot what it had of a channel, and resumes it by a time.
+    Forgot {
+        client: ClientIndex,
+        channel: ChannelKey,
+        since: WallTime,
     },
     /// The session is over, as its client sees it.
     SessionClosed {
@@ -275,7 +304,11 @@ impl What {
             | Self::SessionLeft { channel, .. }
             | Self::Received { channel, .. }
             | Self::Delivered { channel, .. }
+            | Self::PageAsked { channel, .. }
             | Self::PageRead { channel, .. }
+            | Self::PageEnded { channel, .. }
+            | Self::PageRefused { channel, .. }
+            | Self::Forgot { channel, .. }
             | Self::Typed { channel, .. }
             | Self::TypingTold { channel, .. }
             | Self::ReadMarked { channel, .. }
@@ -336,6 +369,10 @@ impl What {
             | Self::Stored { entry, .. } => Some(OfLog::Entry(entry)),
             Self::Sent { .. }
             | Self::Rejected { .. }
+            | Self::PageAsked { .. }
+            | Self::PageEnded { .. }
+            | Self::PageRefused { .. }
+            | Self::Forgot { .. }
             | Self::SessionOpened { .. }
             | Self::SessionChannel { .. }
             | Self::SessionLeft { .. }
@@ -444,21 +481,19 @@ impl fmt::Display for What {
                 write!(f, "{node} holds {channel} {}", Shown(entry))
             }
             Self::AuditDone => f.write_str("every log has been read"),
-            Self::Heartbeat { client, session, state, background } => {
-                let hidden = if *background { ", hidden" } else { "" };
-                write!(f, "{client} says on {session} that it is {}{hidden}", state.as_str())
-            }
-            Self::Watching { client, session, users } => {
-                let users: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
-                write!(f, "{client} watches {} on {session}", users.join(", "))
-            }
             Self::NodeEnded { node } => write!(f, "{node} ends by itself"),
             Self::NodeRevived { node } => write!(f, "{node} is started again"),
             Self::FaultBegan { name, .. } => write!(f, "{name} begins"),
-            Self::Typed { .. }
+            Self::Heartbeat { .. }
+            | Self::Watching { .. }
+            | Self::Typed { .. }
             | Self::TypingTold { .. }
             | Self::PresenceTold { .. }
+            | Self::PageAsked { .. }
             | Self::PageRead { .. }
+            | Self::PageEnded { .. }
+            | Self::PageRefused { .. }
+            | Self::Forgot { .. }
             | Self::ReadMarked { .. }
             | Self::ReadTold { .. }
             | Self::ReadStored { .. } => self.fmt_of_people(f),
@@ -479,7 +514,13 @@ impl fmt::Display for What {
 impl What {
     /// What is about readers and writers, not about the log.
     fn fmt_of_people(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::Typed { client, channel } = self {
+        if let Self::Heartbeat { client, session, state, background } = self {
+            let hidden = if *background { ", hidden" } else { "" };
+            write!(f, "{client} says on {session} that it is {}{hidden}", state.as_str())
+        } else if let Self::Watching { client, session, users } = self {
+            let users: Vec<&str> = users.iter().map(|user| user.as_str()).collect();
+            write!(f, "{client} watches {} on {session}", users.join(", "))
+        } else if let Self::Typed { client, channel } = self {
             write!(f, "{client} is writing in {channel}")
         } else if let Self::TypingTold { client, channel, user } = self {
             write!(f, "{client} told: {user} is writing in {channel}")
@@ -487,6 +528,15 @@ impl What {
             write!(f, "{client} told on {session}: {user} is {}", state.as_str())
         } else if let Self::PageRead { client, channel, entry } = self {
             write!(f, "{client} reads {channel} {}", Shown(entry))
+        } else if let Self::PageAsked { client, channel, bound } = self {
+            write!(f, "{client} wants to read {channel} {bound}")
+        } else if let Self::PageEnded { client, channel, bound, more } = self {
+            let more = if *more { "more" } else { "no more" };
+            write!(f, "{client} has read {channel} {bound}: {more}")
+        } else if let Self::PageRefused { client, channel, bound, code } = self {
+            write!(f, "{client} may not read {channel} {bound}: {code}")
+        } else if let Self::Forgot { client, channel, since } = self {
+            write!(f, "{client} forgets {channel} and resumes since {since}")
         } else if let Self::ReadMarked { client, channel, seq } = self {
             write!(f, "{client} has read {channel} up to #{seq}")
         } else if let Self::ReadTold { client, channel, seq } = self {

@@ -12,7 +12,7 @@ use seriatim_engine::ids::{Nonce, UserId};
 use crate::guarantees::{
     self, ChannelNumber, Convergence, Guarantee, Isolation, Positions, Recognizer, Seen, Violation,
 };
-use crate::history::{Event, Roster, What};
+use crate::history::{ClientIndex, Event, Roster, What};
 use crate::latency::Latencies;
 use crate::plan::PlannedNoise;
 use crate::scenario::Expect;
@@ -211,6 +211,8 @@ struct Figures {
     roster: Roster,
     channels: Vec<Sends>,
     faults_over_at: Option<Duration>,
+    /// When clients forgot what they had: what was there then is no news to them.
+    forgot: BTreeMap<(ClientIndex, ChannelNumber), Duration>,
     stats: Stats,
 }
 
@@ -225,7 +227,8 @@ struct Sends {
 impl Figures {
     fn new(roster: Roster) -> Self {
         let stats = Stats::default();
-        Self { roster, channels: Vec::new(), faults_over_at: None, stats }
+        let (channels, forgot) = (Vec::new(), BTreeMap::new());
+        Self { roster, channels, faults_over_at: None, forgot, stats }
     }
 
     fn sends(&mut self, number: Option<ChannelNumber>) -> &mut Sends {
@@ -249,8 +252,13 @@ impl Figures {
             if self.answered(seen, *client, nonce).is_some() {
                 self.stats.rejected += 1;
             }
-        } else if let What::Delivered { entry, .. } = what {
+        } else if let What::Forgot { client, .. } = what {
+            self.forgot.extend(seen.channel.map(|number| ((*client, number), at)));
+        } else if let What::Delivered { client, entry, .. } = what {
             self.stats.deliveries += 1;
+            if self.had(seen, *client) {
+                return;
+            }
             let sends = self.sends(seen.channel);
             let mut invoked_at = sends.invoked_at.at(entry.seq).copied();
             if invoked_at.is_none()
@@ -275,11 +283,17 @@ impl Figures {
         }
     }
 
+    /// The client forgot the entry, or it was there by then.
+    fn had(&self, seen: &Seen<'_>, client: ClientIndex) -> bool {
+        let forgot_at = seen.channel.and_then(|number| self.forgot.get(&(client, number))).copied();
+        forgot_at.is_some_and(|at| seen.first.is_some_and(|first| first.at < at))
+    }
+
     /// When the send was asked for, at its first answer.
     fn answered(
         &mut self,
         seen: &Seen<'_>,
-        client: crate::history::ClientIndex,
+        client: ClientIndex,
         nonce: &Nonce,
     ) -> Option<Duration> {
         let key = (guarantees::user_of(&self.roster, client).user.clone(), nonce.clone());
@@ -300,6 +314,8 @@ mod tests {
     use crate::guarantees::NAMES;
     use crate::guarantees::fixture::*;
     use crate::scenario::IsolationBound;
+    use seriatim_engine::history_bound::HistoryBound;
+    use seriatim_engine::ids::SeqNo;
 
     fn expect() -> Expect {
         Expect {
@@ -375,6 +391,13 @@ mod tests {
                 .with(&delivered(1, hello()), delivered(1, forged()))
                 .with(&stored(hello()), stored(forged())),
             "contiguous-delivery" => healthy().before(over, [received(1, "c", more())]),
+            // Entry 2 is left out.
+            "log-reads" => {
+                let bound = HistoryBound::After(SeqNo::ZERO);
+                healthy()
+                    .before(over, [page_asked(0, bound), page_read(0, joined(1, 0))])
+                    .before(over, [page_read(0, hello()), page_ended(0, bound, true)])
+            }
             // Who was never in posts, and everybody has it.
             "membership" => {
                 let stray = || message(5, 2, "n9", "x");

@@ -326,6 +326,13 @@ impl Reader<'_> {
             members: self.members(raw.members.as_ref(), users / cluster.workspaces)?,
             sends_per_s: self.number_or("sends_per_s", raw.sends_per_s.as_ref(), rates, 20)?,
             reads_per_s: self.number_or("reads_per_s", raw.reads_per_s.as_ref(), rates, 0)?,
+            pages_per_s: self.number_or("pages_per_s", raw.pages_per_s.as_ref(), rates, 0)?,
+            forgets_per_min: self.number_or(
+                "forgets_per_min",
+                raw.forgets_per_min.as_ref(),
+                rates,
+                0,
+            )?,
             reconnects_per_min: self.number_or(
                 "reconnects_per_min",
                 raw.reconnects_per_min.as_ref(),

@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use seriatim_engine::entry::ChannelKind;
 use seriatim_engine::frame::PresenceState;
-use seriatim_engine::ids::{ChannelKey, NodeId, Nonce, ShardId, UserId, UserKey, WorkspaceId};
+use seriatim_engine::history_bound::HistoryBound;
+use seriatim_engine::ids::{
+    ChannelKey, NodeId, Nonce, SeqNo, ShardId, UserId, UserKey, WorkspaceId,
+};
 use seriatim_engine::limits::{PRESENCE_COALESCE, PRESENCE_SWEEP};
 use seriatim_engine::membership::Change;
+use seriatim_engine::time::WallTime;
 
 use crate::choices::Choices;
 use crate::drawing;
@@ -120,14 +124,59 @@ pub enum Action {
     Type {
         channel: ChannelKey,
     },
-    /// Read the first page of the channel's log.
+    /// Read a page of the channel's log.
     ReadLog {
         channel: ChannelKey,
+        page: Page,
+    },
+    /// Forget what was delivered of the channel, and come back by a time: `ago` before the newest
+    /// entry that was.
+    ResumeSince {
+        channel: ChannelKey,
+        ago: Duration,
     },
     /// Say that the user has read everything that the client was delivered.
     MarkRead {
         channel: ChannelKey,
     },
+}
+
+/// Which page of a channel's log is read. Of a channel of which nothing was delivered, it is the
+/// first one, or the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    Newest,
+    /// Before the entry so many thousandths of the way to the last that was delivered.
+    Before {
+        permille: u64,
+    },
+    /// After that one.
+    After {
+        permille: u64,
+    },
+    /// So long before the newest entry that was delivered, and what follows.
+    Since {
+        ago: Duration,
+    },
+}
+
+impl Page {
+    /// The page, for somebody who was delivered everything up to this entry, numbered at this time.
+    pub fn bound(self, upto: SeqNo, newest: WallTime) -> HistoryBound {
+        let part = |permille| SeqNo(upto.0 * permille / 1_000);
+        match self {
+            Self::Newest => HistoryBound::Before(SeqNo(u64::MAX)),
+            Self::Before { permille } => HistoryBound::Before(part(permille).next()),
+            Self::After { permille } => HistoryBound::After(part(permille)),
+            Self::Since { ago } => HistoryBound::Since(earlier(newest, ago)),
+        }
+    }
+}
+
+/// The time so long before.
+pub fn earlier(at: WallTime, ago: Duration) -> WallTime {
+    let ago_ms = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
+    WallTime(at.0.saturating_sub(ago_ms))
 }
 
 /// A channel and who is in it when the warm-up is over.

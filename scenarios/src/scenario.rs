@@ -102,6 +102,10 @@ pub struct Workload {
     pub sends_per_s: u32,
     /// Clients that say that everything there is read, by all users together.
     pub reads_per_s: u32,
+    /// Pages of the log that clients read, by all users together.
+    pub pages_per_s: u32,
+    /// Clients that forget what they had of a channel and come back by a time, by all users together.
+    pub forgets_per_min: u32,
     /// Dropped connections whose clients come back at once, by all users together.
     pub reconnects_per_min: u32,
     /// UTF-8 bytes of one body.

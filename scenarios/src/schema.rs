@@ -70,6 +70,8 @@ pub(crate) struct Workload {
     pub(crate) members: Option<Spanned<MinMax>>,
     pub(crate) sends_per_s: Option<Spanned<i64>>,
     pub(crate) reads_per_s: Option<Spanned<i64>>,
+    pub(crate) pages_per_s: Option<Spanned<i64>>,
+    pub(crate) forgets_per_min: Option<Spanned<i64>>,
     pub(crate) reconnects_per_min: Option<Spanned<i64>>,
     pub(crate) body_bytes: Option<Spanned<MinMax>>,
     pub(crate) warm_up_s: Option<Spanned<Seconds>>,

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_client::{ClientOptions, Handle, start};
-use seriatim_engine::ids::SeqNo;
 use seriatim_engine::time::{MonoTime, WallTime};
 use seriatim_engine::token::{Claims, TokenKey};
 use seriatim_scenarios::history::{ClientIndex, What};
-use seriatim_scenarios::plan::{Action, Op, Plan, PlannedUser};
+use seriatim_scenarios::plan::{Action, Op, Plan, PlannedUser, earlier};
 use seriatim_world::World;
 
 use crate::recorder::{Listener, Recorder};
@@ -117,10 +116,22 @@ impl Users {
                 }
                 What::ReadMarked { client, channel: channel.clone(), seq }
             }
-            // What comes of it, the client tells.
-            Action::ReadLog { channel } => {
-                handle.read_log(channel.channel.clone(), SeqNo::ZERO).ok();
-                return;
+            Action::ReadLog { channel, page } => {
+                let upto = self.recorder.delivered(client, channel).unwrap_or_default();
+                let newest = self.recorder.newest(client, channel).unwrap_or_default();
+                let bound = page.bound(upto, newest);
+                if handle.read_log(channel.channel.clone(), bound).is_err() {
+                    return;
+                }
+                What::PageAsked { client, channel: channel.clone(), bound }
+            }
+            Action::ResumeSince { channel, ago } => {
+                let Some(newest) = self.recorder.newest(client, channel) else { return };
+                let since = earlier(newest, *ago);
+                if handle.resume_since(channel.channel.clone(), since).is_err() {
+                    return;
+                }
+                What::Forgot { client, channel: channel.clone(), since }
             }
             Action::Change { channel, change } => {
                 if handle.change(channel.channel.clone(), change.clone()).is_err() {

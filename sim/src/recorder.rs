@@ -8,7 +8,9 @@ use std::sync::Arc;
 use seriatim_client::ClientEvent;
 use seriatim_engine::entry::{Asked, Entry};
 use seriatim_engine::frame::{ChannelStatus, PresenceState};
+use seriatim_engine::history_bound::HistoryBound::{self, Since};
 use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, UserKey, WorkspaceId};
+use seriatim_engine::time::WallTime;
 use seriatim_scenarios::history::{ClientIndex, Event, Roster, What};
 use seriatim_scenarios::judge::{Judge, Verdict};
 
@@ -43,6 +45,8 @@ struct ClientState {
     session: Option<Arc<str>>,
     /// The last position delivered of each of its channels.
     positions: BTreeMap<ChannelKey, SeqNo>,
+    /// When the entries there were numbered.
+    newest: BTreeMap<ChannelKey, WallTime>,
     /// How far it has read each.
     reads: BTreeMap<ChannelKey, ReadUpto>,
 }
@@ -62,6 +66,23 @@ struct ReadUpto {
 }
 
 impl ClientState {
+    fn open(&mut self, session: Arc<str>, channels: &[(ChannelKey, SeqNo)]) {
+        self.session = Some(session);
+        for (channel, after) in channels {
+            self.serve(channel, *after);
+        }
+    }
+
+    fn serve(&mut self, channel: &ChannelKey, after: SeqNo) {
+        self.positions.entry(channel.clone()).or_insert(after);
+    }
+
+    /// The client has nothing of the channel.
+    fn forget(&mut self, channel: &ChannelKey) {
+        self.positions.remove(channel);
+        self.newest.remove(channel);
+    }
+
     fn read(&mut self, channel: &ChannelKey) -> &mut ReadUpto {
         self.reads.entry(channel.clone()).or_default()
     }
@@ -112,6 +133,11 @@ impl Recorder {
         self.state.lock().clients.get(&client)?.positions.get(channel).copied()
     }
 
+    /// When the entry was numbered that the client was delivered last, in its current stay.
+    pub fn newest(&self, client: ClientIndex, channel: &ChannelKey) -> Option<WallTime> {
+        self.state.lock().clients.get(&client)?.newest.get(channel).copied()
+    }
+
     /// The run is over: the judge's word. Later events are not judged.
     ///
     /// # Panics
@@ -155,20 +181,18 @@ impl State {
             }
             What::Rejected { client, .. } => self.answered(*client),
             What::SessionOpened { client, session, channels, .. } => {
-                let state = self.clients.entry(*client).or_default();
-                state.session = Some(session.clone());
-                for (channel, after) in channels {
-                    state.positions.entry(channel.clone()).or_insert(*after);
-                }
+                self.clients.entry(*client).or_default().open(session.clone(), channels);
             }
             What::SessionChannel { client, channel, after, .. } => {
-                let state = self.clients.entry(*client).or_default();
-                state.positions.entry(channel.clone()).or_insert(*after);
+                self.clients.entry(*client).or_default().serve(channel, *after);
             }
             What::SessionLeft { client, channel, .. } => {
                 let state = self.clients.entry(*client).or_default();
-                state.positions.remove(channel);
+                state.forget(channel);
                 state.reads.remove(channel);
+            }
+            What::Forgot { client, channel, .. } => {
+                self.clients.entry(*client).or_default().forget(channel);
             }
             What::Received { channel, entry, .. } | What::PageRead { channel, entry, .. } => {
                 self.heard(channel, entry.seq);
@@ -177,6 +201,7 @@ impl State {
             What::Delivered { client, channel, entry } => {
                 let state = self.clients.entry(*client).or_default();
                 state.positions.insert(channel.clone(), entry.seq);
+                state.newest.insert(channel.clone(), entry.at);
                 self.heard(channel, entry.seq);
             }
             What::ReadMarked { client, channel, seq } => {
@@ -193,6 +218,9 @@ impl State {
                 self.clients.remove(client);
             }
             What::Sent { .. }
+            | What::PageAsked { .. }
+            | What::PageEnded { .. }
+            | What::PageRefused { .. }
             | What::Stored { .. }
             | What::AuditDone
             | What::FaultBegan { .. }
@@ -281,6 +309,11 @@ impl<'a> JournalLine<'a> {
         Self::new(kind, Some(client), Some(seq), None)
     }
 
+    fn page(kind: &'static str, client: ClientIndex, bound: HistoryBound) -> Self {
+        let text = Some(Cow::Owned(bound.to_string()));
+        Self { kind, client: Some(client), seq: None, text }
+    }
+
     fn of(what: &'a What) -> Self {
         let (line, asked_line) = (Self::new, Self::asked);
         match what {
@@ -311,6 +344,10 @@ impl<'a> JournalLine<'a> {
             What::Received { client, entry, .. } => Self::at("received", *client, entry.seq),
             What::Delivered { client, entry, .. } => Self::at("delivered", *client, entry.seq),
             What::PageRead { client, entry, .. } => Self::at("page-read", *client, entry.seq),
+            What::PageAsked { client, bound, .. } => Self::page("page-asked", *client, *bound),
+            What::PageEnded { client, bound, .. } => Self::page("page-ended", *client, *bound),
+            What::PageRefused { client, bound, .. } => Self::page("page-refused", *client, *bound),
+            What::Forgot { client, since, .. } => Self::page("forgot", *client, Since(*since)),
             What::SessionClosed { client, session } => {
                 line("session-closed", Some(*client), None, Some(session))
             }
@@ -482,10 +519,14 @@ impl Listener {
             ClientEvent::Read { channel, seq } => {
                 What::ReadTold { client, channel: self.key(channel), seq }
             }
-            ClientEvent::CaughtUp { .. }
-            | ClientEvent::LogPage { .. }
-            | ClientEvent::LogRefused { .. }
-            | ClientEvent::HeartbeatAnswered => return None,
+            ClientEvent::LogPage { channel, bound, more, entries: _ } => {
+                What::PageEnded { client, channel: self.key(channel), bound, more }
+            }
+            ClientEvent::LogRefused { channel, bound, code, message: _ } => {
+                let code = code.as_str().to_owned();
+                What::PageRefused { client, channel: self.key(channel), bound, code }
+            }
+            ClientEvent::CaughtUp { .. } | ClientEvent::HeartbeatAnswered => return None,
         })
     }
 

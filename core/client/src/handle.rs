@@ -6,8 +6,10 @@ use tokio::sync::mpsc;
 
 use seriatim_engine::client::Command;
 use seriatim_engine::frame::PresenceState;
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelId, Nonce, SeqNo, UserId};
 use seriatim_engine::membership::Change;
+use seriatim_engine::time::WallTime;
 
 /// Commands for one client. Dropping every handle stops the client.
 #[derive(Debug, Clone)]
@@ -106,15 +108,26 @@ impl Handle {
         self.command(Command::MarkRead { channel, seq })
     }
 
-    /// Reads a page of `channel`'s log, of the entries after `after`, as members may. The answer is
+    /// Reads a page of `channel`'s log, as members may: after or before a position, or since a time.
+    /// The answer is
     /// [`seriatim_engine::client::ClientEvent::LogPage`] or
     /// [`seriatim_engine::client::ClientEvent::LogRefused`]; what is lost on the way is refused as
     /// unavailable.
     ///
     /// # Errors
     /// [`Refused`]: nothing will be sent.
-    pub fn read_log(&self, channel: ChannelId, after: SeqNo) -> Result<(), Refused> {
-        self.command(Command::ReadLog { channel, after })
+    pub fn read_log(&self, channel: ChannelId, bound: HistoryBound) -> Result<(), Refused> {
+        self.command(Command::ReadLog { channel, bound })
+    }
+
+    /// Forgets what was delivered of `channel`, drops the connection, and comes back: what is
+    /// delivered goes on with the first entry that was numbered at `since` or later. For programs
+    /// that know only when they were last there.
+    ///
+    /// # Errors
+    /// [`Refused`]
+    pub fn resume_since(&self, channel: ChannelId, since: WallTime) -> Result<(), Refused> {
+        self.command(Command::ResumeSince { channel, since })
     }
 
     fn command(&self, command: Command) -> Result<(), Refused> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::entry::{ChannelKind, Content, Entry};
+use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, Nonce, SeqNo, UserId, WorkspaceId};
 use crate::limits::FRAME_ERROR_BYTES_MAX;
 use crate::time::WallTime;
@@ -148,6 +149,11 @@ impl Resume {
     /// The client has everything up to `after`.
     pub fn after(channel: ChannelId, after: SeqNo) -> Self {
         Self { channel, after: Some(after), since_ms: None }
+    }
+
+    /// The client wants every entry that is as late as `since`.
+    pub fn since(channel: ChannelId, since: WallTime) -> Self {
+        Self { channel, after: None, since_ms: Some(since) }
     }
 
     pub fn names_one_point(&self) -> bool {
@@ -439,10 +445,15 @@ impl FrameError {
 }
 
 impl ClientFrame {
-    /// Asks for the page that begins with the entry after `after`.
-    pub fn history_after(id: u64, channel: ChannelId, after: SeqNo) -> Self {
-        let (after, before, since_ms, limit) = (Some(after), None, None, None);
-        Self::History { id, channel, after, before, since_ms, limit }
+    /// Asks for a page of the channel's log.
+    pub fn history(id: u64, channel: ChannelId, bound: HistoryBound) -> Self {
+        let (mut after, mut before, mut since_ms) = (None, None, None);
+        match bound {
+            HistoryBound::After(seq) => after = Some(seq),
+            HistoryBound::Before(seq) => before = Some(seq),
+            HistoryBound::Since(at) => since_ms = Some(at),
+        }
+        Self::History { id, channel, after, before, since_ms, limit: None }
     }
 
     /// Reads a frame from a client.

@@ -1,5 +1,7 @@
 //! Which page of a channel's log is wanted.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::SeqNo;
@@ -15,6 +17,16 @@ pub enum HistoryBound {
     /// It begins with the first entry that was numbered at this time or later. The wall clock may
     /// be set back, so entries behind that one may be earlier; none before it is as late.
     Since(WallTime),
+}
+
+impl fmt::Display for HistoryBound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::After(seq) => write!(f, "after #{seq}"),
+            Self::Before(seq) => write!(f, "before #{seq}"),
+            Self::Since(at) => write!(f, "since {at}"),
+        }
+    }
 }
 
 /// A request names no bound, or several.

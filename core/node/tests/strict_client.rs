@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use seriatim_engine::frame::{ClientFrame, LogFrame, RejectCode, ServerFrame};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelId, Nonce, SeqNo};
 use seriatim_world::clock::timeout;
 use seriatim_world::{BoxStream, World};
@@ -82,7 +83,7 @@ impl Strict {
         loop {
             id += 1;
             let channel = channel.clone();
-            self.say(&ClientFrame::history_after(id, channel, after)).await;
+            self.say(&ClientFrame::history(id, channel, HistoryBound::After(after))).await;
             let heard = self.hear().await;
             let Heard::Frame(ServerFrame::Page { reply_to, messages, more, .. }) = heard else {
                 panic!("not a page: {heard:?}");

@@ -7,6 +7,7 @@ use seriatim_engine::entry::ChannelKind;
 use seriatim_engine::ids::{Nonce, UserId};
 use seriatim_engine::membership::Change;
 
+use super::pages::of_stranger;
 use super::{moment, scale, sends, user_mut};
 use crate::body;
 use crate::choices::{ChoiceStream, Choices};
@@ -86,7 +87,7 @@ impl Added<'_> {
         } else if stream.chance(0.5) {
             let amid = scale(stream.next_u64(), at, back_at);
             self.send(amid, member, channel, &format!("d{entity}"), stream);
-            self.act(amid, member, Action::ReadLog { channel: channel.key.clone() });
+            self.read(amid, member, channel, entity);
         }
         self.enter(back_at, member, other, channel, stream);
     }
@@ -106,7 +107,7 @@ impl Added<'_> {
         self.enter(at, visitor, Some(host), channel, stream);
         let amid = scale(stream.next_u64(), at, until);
         self.send(amid, visitor, channel, &format!("v{entity}"), stream);
-        self.act(amid, visitor, Action::ReadLog { channel: channel.key.clone() });
+        self.read(amid, visitor, channel, entity);
         match remover(visitor, Some(host), channel) {
             Some(by) if stream.chance(0.5) => {
                 self.change(until, by, channel, self.removal(visitor))
@@ -127,7 +128,7 @@ impl Added<'_> {
         let own = self.user(outsider);
         match stream.below(6) {
             0 => self.send(at, outsider, channel, &format!("t{entity}"), stream),
-            1 => self.act(at, outsider, Action::ReadLog { channel: channel.key.clone() }),
+            1 => self.read(at, outsider, channel, entity),
             2 => self.change(at, outsider, channel, Change::Leave),
             3 => self.change(at, outsider, channel, Change::Add { user: own }),
             4 => self.change(at, outsider, channel, self.removal(member)),
@@ -172,6 +173,12 @@ impl Added<'_> {
         let nonce = Nonce::new(nonce).expect("a sound nonce");
         let action = Action::Send { channel: channel.key.clone(), nonce, body: body.into() };
         self.act(at, sender, action);
+    }
+
+    /// Reads a page, of each kind in `turn`.
+    fn read(&mut self, at: Duration, reader: ClientIndex, channel: &PlannedChannel, turn: u64) {
+        let (channel, page) = (channel.key.clone(), of_stranger(turn));
+        self.act(at, reader, Action::ReadLog { channel, page });
     }
 
     fn change(&mut self, at: Duration, by: ClientIndex, channel: &PlannedChannel, change: Change) {

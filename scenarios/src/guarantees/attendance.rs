@@ -44,7 +44,11 @@ impl Attendance {
             | What::SessionLeft { .. }
             | What::Received { .. }
             | What::Delivered { .. }
+            | What::PageAsked { .. }
             | What::PageRead { .. }
+            | What::PageEnded { .. }
+            | What::PageRefused { .. }
+            | What::Forgot { .. }
             | What::FaultBegan { .. }
             | What::FaultHealed { .. }
             | What::FaultsOver

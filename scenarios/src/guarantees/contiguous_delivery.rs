@@ -194,6 +194,9 @@ impl Guarantee for ContiguousDelivery {
         } else if let What::SessionLeft { client, session, .. } = &event.what {
             let Some(number) = seen.channel else { return };
             self.left(*client, session, number);
+        } else if let What::Forgot { client, .. } = &event.what {
+            let Some(number) = seen.channel else { return };
+            slot(&mut self.clients, client.0).seen_upto.remove(&number);
         } else if let What::SessionClosed { client, session } = &event.what {
             let sessions = &mut slot(&mut self.clients, client.0).sessions;
             for open in sessions.iter_mut().filter(|open| open.name == *session) {

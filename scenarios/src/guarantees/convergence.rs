@@ -115,7 +115,11 @@ impl Guarantee for Convergence {
             | What::SessionLeft { .. }
             | What::Received { .. }
             | What::Delivered { .. }
+            | What::PageAsked { .. }
             | What::PageRead { .. }
+            | What::PageEnded { .. }
+            | What::PageRefused { .. }
+            | What::Forgot { .. }
             | What::SessionClosed { .. }
             | What::ClientDown { .. }
             | What::ClientStopped { .. }
@@ -148,7 +152,7 @@ impl Guarantee for Convergence {
             self.has(*client, number, entry.seq);
         } else if let What::SessionChannel { client, after, .. } = &event.what {
             self.has(*client, number, *after);
-        } else if let What::SessionLeft { client, .. } = &event.what {
+        } else if let What::SessionLeft { client, .. } | What::Forgot { client, .. } = &event.what {
             slot(&mut self.clients, client.0).remove(&number);
         } else if let What::Received { entry, .. } = &event.what {
             channel.seen_upto = channel.seen_upto.max(entry.seq);

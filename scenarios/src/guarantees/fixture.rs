@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::frame::PresenceState;
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey, WorkspaceId};
 use seriatim_engine::levels::Level;
 use seriatim_engine::time::WallTime;
@@ -253,6 +254,23 @@ pub(crate) fn stored(entry: Entry) -> What {
 pub(crate) fn peak(peak: usize, limit: usize) -> What {
     let level = Level { what: "sessions", now: 0, peak, limit };
     What::Peak { node: "gateway-1".into(), level }
+}
+
+pub(crate) fn page_asked(client: u32, bound: HistoryBound) -> What {
+    What::PageAsked { client: ClientIndex(client), channel: channel(), bound }
+}
+
+pub(crate) fn page_read(client: u32, entry: Entry) -> What {
+    What::PageRead { client: ClientIndex(client), channel: channel(), entry }
+}
+
+pub(crate) fn page_ended(client: u32, bound: HistoryBound, more: bool) -> What {
+    What::PageEnded { client: ClientIndex(client), channel: channel(), bound, more }
+}
+
+pub(crate) fn forgot(client: u32, since_ms: u64) -> What {
+    let since = WallTime(since_ms);
+    What::Forgot { client: ClientIndex(client), channel: channel(), since }
 }
 
 pub(crate) fn read_told(client: u32, seq: u64) -> What {

@@ -166,6 +166,10 @@ impl Isolation {
         seen: &Seen<'_>,
     ) {
         let channel = slot(&mut self.channels, number.0);
+        if channel.upto.get(&client).is_some_and(|upto| *upto >= entry.seq) {
+            // The client forgot what it had.
+            return;
+        }
         channel.upto.insert(client, entry.seq);
         channel.head = channel.head.max(entry.seq);
         if channel.begun.at(entry.seq).is_none()

@@ -21,6 +21,7 @@ mod dense_order;
 pub(crate) mod fixture;
 mod hygiene;
 mod isolation;
+mod log_reads;
 mod membership;
 mod no_invention;
 mod no_lost_ack;
@@ -39,6 +40,7 @@ pub use convergence::Convergence;
 pub use dense_order::DenseOrder;
 pub use hygiene::Hygiene;
 pub use isolation::Isolation;
+pub use log_reads::LogReads;
 pub use membership::Membership;
 pub use no_invention::NoInvention;
 pub use no_lost_ack::NoLostAck;
@@ -52,7 +54,7 @@ pub use seen::{ChannelNumber, Seen};
 pub use sender_order::SenderOrder;
 
 /// The names of the guarantees, in the order in which they are told everywhere.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     DenseOrder::NAME,
     RealTimeOrder::NAME,
     SenderOrder::NAME,
@@ -60,6 +62,7 @@ pub const NAMES: [&str; 14] = [
     Once::NAME,
     NoInvention::NAME,
     ContiguousDelivery::NAME,
+    LogReads::NAME,
     Membership::NAME,
     Presence::NAME,
     Convergence::NAME,
@@ -90,6 +93,7 @@ pub fn all(
         Box::new(Once::new(roster.clone())),
         Box::new(NoInvention::new(roster.clone())),
         Box::new(ContiguousDelivery::default()),
+        Box::new(LogReads::default()),
         Box::new(Membership::new(roster.clone())),
         Box::new(Presence::new(roster, presence_lag)),
         Box::new(Convergence::new(roster, expect.converge_within)),

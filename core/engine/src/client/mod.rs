@@ -12,6 +12,7 @@
 //! - **Bounded**: at most [`CLIENT_OUTSTANDING_MAX`] requests are open.
 
 mod connecting;
+mod following;
 mod pages;
 mod presence;
 mod read_cursors;
@@ -23,9 +24,8 @@ use std::time::Duration;
 
 use crate::client_session::ChannelView;
 use crate::entry::{Asked, Entry};
-use crate::frame::{
-    ChannelStatus, ClientFrame, LogFrame, PresenceState, RejectCode, Resume, ServerFrame,
-};
+use crate::frame::{ChannelStatus, ClientFrame, PresenceState, RejectCode, ServerFrame};
+use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, Nonce, SeqNo, UserId};
 use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_OUTSTANDING_MAX, HEARTBEAT, REPLY_TIMEOUT};
 use crate::membership::Change;
@@ -85,10 +85,16 @@ pub enum Command {
         channel: ChannelId,
         seq: SeqNo,
     },
-    /// Read a page of the channel's log, of the entries after `after`: once, with no second try.
+    /// Read a page of the channel's log: once, with no second try.
     ReadLog {
         channel: ChannelId,
-        after: SeqNo,
+        bound: HistoryBound,
+    },
+    /// Forget what was delivered of the channel, drop the connection, and go on with the first
+    /// entry that was numbered at `since` or later.
+    ResumeSince {
+        channel: ChannelId,
+        since: WallTime,
     },
 }
 
@@ -164,13 +170,15 @@ pub enum ClientEvent {
     /// The page that [`Command::ReadLog`] asked for.
     LogPage {
         channel: ChannelId,
+        bound: HistoryBound,
         entries: Vec<Entry>,
-        /// There is more after them.
+        /// There is more after them; of a page before a position, before them.
         more: bool,
     },
     /// There will be none.
     LogRefused {
         channel: ChannelId,
+        bound: HistoryBound,
         code: RejectCode,
         message: String,
     },
@@ -236,6 +244,8 @@ pub struct Client {
     renewed: bool,
     draws: u64,
     channels: BTreeMap<ChannelId, ChannelView>,
+    /// Channels whose positions are forgotten, and the times from which the next session goes on.
+    since: BTreeMap<ChannelId, WallTime>,
     requests: Requests,
     pages: pages::Pages,
     last_id: u64,
@@ -280,6 +290,7 @@ impl Client {
             renewed: false,
             draws: 0,
             channels: BTreeMap::new(),
+            since: BTreeMap::new(),
             requests: Requests::default(),
             pages: pages::Pages::default(),
             last_id: 0,
@@ -347,8 +358,11 @@ impl Client {
             Command::MarkRead { channel, seq } => {
                 return self.mark_read(now, channel, seq, effects);
             }
-            Command::ReadLog { channel, after } => {
-                return self.read_log(now, channel, after, effects);
+            Command::ReadLog { channel, bound } => {
+                return self.read_log(now, channel, bound, effects);
+            }
+            Command::ResumeSince { channel, since } => {
+                return self.resume_since(now, channel, since, effects);
             }
         };
         if self.requests.len() >= CLIENT_OUTSTANDING_MAX {
@@ -369,14 +383,9 @@ impl Client {
         let Phase::Connecting { since } = self.phase else { return };
         self.phase = Phase::Greeting { since };
         self.heard_at = now;
-        let resume = self
-            .channels
-            .iter()
-            .map(|(channel, view)| Resume::after(channel.clone(), view.last()))
-            .collect();
         let hello = ClientFrame::Hello {
             token: self.config.token.clone(),
-            resume,
+            resume: self.resume_points(),
             client: self.config.name.clone(),
         };
         self.say(now, hello, effects);
@@ -447,6 +456,7 @@ impl Client {
         for status in &channels {
             self.follow(status);
         }
+        self.since.clear();
         self.phase = Phase::Live { session: session.clone() };
         let gateway = self.gateway;
         effects.push(Effect::Emit(ClientEvent::Opened { session, gateway, channels }));
@@ -461,49 +471,6 @@ impl Client {
         let (request, next) = self.requests.settle(id, now + REPLY_TIMEOUT)?;
         self.say_all(now, next, effects);
         Some(request)
-    }
-
-    /// The user is no member any more. The server has sent everything up to `until`; if something
-    /// of it is missing, it does so again on a new connection.
-    fn left(&mut self, now: MonoTime, channel: ChannelId, until: SeqNo, effects: &mut Vec<Effect>) {
-        let Some(view) = self.channels.get(&channel) else { return };
-        if view.last() < until {
-            return self.reconnect(now, effects);
-        }
-        self.channels.remove(&channel);
-        self.forget_read(&channel);
-        effects.push(Effect::Emit(ClientEvent::Left { channel, until }));
-    }
-
-    /// Keeps what a known channel has; a new one starts where the server serves it from.
-    fn follow(&mut self, status: &ChannelStatus) {
-        self.read_known(&status.channel, status.read);
-        self.channels
-            .entry(status.channel.clone())
-            .or_insert_with(|| ChannelView::new(status.after));
-    }
-
-    fn log(
-        &mut self,
-        now: MonoTime,
-        frames: impl IntoIterator<Item = LogFrame>,
-        effects: &mut Vec<Effect>,
-    ) {
-        let mut due = Vec::new();
-        for frame in frames {
-            let (channel, entry) = frame.into_entry();
-            let received = ClientEvent::Received { channel: channel.clone(), entry: entry.clone() };
-            effects.push(Effect::Emit(received));
-            let Some(view) = self.channels.get_mut(&channel) else { continue };
-            if view.take(entry, &mut due).is_err() {
-                return self.reconnect(now, effects);
-            }
-            for entry in due.drain(..) {
-                let channel = channel.clone();
-                effects.push(Effect::Emit(ClientEvent::Delivered { channel, entry }));
-            }
-            self.fill(now, &channel, effects);
-        }
     }
 
     fn rejected(

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::{Client, ClientEvent, Effect, Phase};
 use crate::entry::Entry;
 use crate::frame::{ClientFrame, LogFrame, RejectCode};
-use crate::ids::{ChannelId, SeqNo};
+use crate::history_bound::HistoryBound;
+use crate::ids::ChannelId;
 use crate::limits::CLIENT_OUTSTANDING_MAX;
 use crate::time::MonoTime;
 
@@ -15,7 +16,7 @@ pub(super) enum Page {
     /// Entries came early in this channel.
     Fill(ChannelId),
     /// The application wants it.
-    Read(ChannelId),
+    Read(ChannelId, HistoryBound),
 }
 
 /// The pages that have not come yet, by the ids of their requests. With a connection go its pages.
@@ -43,8 +44,8 @@ impl Client {
         if !view.should_fill() {
             return;
         }
-        let after = view.last();
-        self.ask_page(now, Page::Fill(channel.clone()), channel.clone(), after, effects);
+        let bound = HistoryBound::After(view.last());
+        self.ask_page(now, Page::Fill(channel.clone()), channel.clone(), bound, effects);
     }
 
     /// Asks again for what was refused for a while.
@@ -62,7 +63,7 @@ impl Client {
         &mut self,
         now: MonoTime,
         channel: ChannelId,
-        after: SeqNo,
+        bound: HistoryBound,
         effects: &mut Vec<Effect>,
     ) {
         let (code, message) = if !matches!(self.phase, Phase::Live { .. }) {
@@ -71,9 +72,10 @@ impl Client {
             let message = format!("{CLIENT_OUTSTANDING_MAX} pages wait for their reply already");
             (RejectCode::Busy, message)
         } else {
-            return self.ask_page(now, Page::Read(channel.clone()), channel, after, effects);
+            let page = Page::Read(channel.clone(), bound);
+            return self.ask_page(now, page, channel, bound, effects);
         };
-        effects.push(Effect::Emit(ClientEvent::LogRefused { channel, code, message }));
+        effects.push(Effect::Emit(ClientEvent::LogRefused { channel, bound, code, message }));
     }
 
     fn ask_page(
@@ -81,13 +83,13 @@ impl Client {
         now: MonoTime,
         page: Page,
         channel: ChannelId,
-        after: SeqNo,
+        bound: HistoryBound,
         effects: &mut Vec<Effect>,
     ) {
         self.last_id += 1;
         let id = self.last_id;
         self.pages.asked.insert(id, page);
-        self.say(now, ClientFrame::history_after(id, channel, after), effects);
+        self.say(now, ClientFrame::history(id, channel, bound), effects);
     }
 
     pub(super) fn page(
@@ -99,10 +101,11 @@ impl Client {
         effects: &mut Vec<Effect>,
     ) {
         match self.pages.answered(reply_to) {
-            Some(Page::Read(_)) => {
+            Some(Page::Read(_, bound)) => {
                 let entries: Vec<Entry> =
                     messages.into_iter().map(|frame| frame.into_entry().1).collect();
-                effects.push(Effect::Emit(ClientEvent::LogPage { channel, entries, more }));
+                let event = ClientEvent::LogPage { channel, bound, entries, more };
+                effects.push(Effect::Emit(event));
             }
             Some(Page::Fill(channel)) => {
                 if let Some(view) = self.channels.get_mut(&channel) {
@@ -125,8 +128,9 @@ impl Client {
         effects: &mut Vec<Effect>,
     ) {
         match page {
-            Page::Read(channel) => {
-                effects.push(Effect::Emit(ClientEvent::LogRefused { channel, code, message }));
+            Page::Read(channel, bound) => {
+                let event = ClientEvent::LogRefused { channel, bound, code, message };
+                effects.push(Effect::Emit(event));
             }
             Page::Fill(channel) => {
                 if let Some(view) = self.channels.get_mut(&channel) {
@@ -146,10 +150,11 @@ impl Client {
             view.filled();
         }
         for page in std::mem::take(&mut self.pages.asked).into_values() {
-            let Page::Read(channel) = page else { continue };
+            let Page::Read(channel, bound) = page else { continue };
             let code = RejectCode::Unavailable;
             let message = "the connection ended before the page came; ask again".to_owned();
-            effects.push(Effect::Emit(ClientEvent::LogRefused { channel, code, message }));
+            let event = ClientEvent::LogRefused { channel, bound, code, message };
+            effects.push(Effect::Emit(event));
         }
     }
 }
@@ -160,15 +165,26 @@ mod tests {
     use super::super::{Command, Input};
     use super::*;
     use crate::frame::ServerFrame;
+    use crate::ids::SeqNo;
+
+    const BOUND: HistoryBound = HistoryBound::Before(SeqNo(8));
 
     fn read(client: &mut Client, ms: u64) -> Vec<Effect> {
-        let command = Command::ReadLog { channel: channel(), after: SeqNo(0) };
+        let command = Command::ReadLog { channel: channel(), bound: BOUND };
         client.feed(at(ms), Input::Command(command))
     }
 
     fn asked(effects: &[Effect]) -> u64 {
         match effects {
-            [Effect::Send(ClientFrame::History { id, after: Some(SeqNo(0)), .. })] => *id,
+            [
+                Effect::Send(ClientFrame::History {
+                    id,
+                    after: None,
+                    before: Some(SeqNo(8)),
+                    since_ms: None,
+                    ..
+                }),
+            ] => *id,
             other => panic!("not asked: {other:?}"),
         }
     }
@@ -192,7 +208,8 @@ mod tests {
     fn a_page_that_is_read_is_handed_on_and_delivers_nothing() {
         let mut client = live();
         let id = asked(&read(&mut client, 100));
-        let event = ClientEvent::LogPage { channel: channel(), entries: Vec::new(), more: true };
+        let (channel, entries, more) = (channel(), Vec::new(), true);
+        let event = ClientEvent::LogPage { channel, bound: BOUND, entries, more };
         assert_eq!(client.feed(at(200), page(id)), [Effect::Emit(event)]);
         assert_eq!(client.feed(at(300), page(id)), [], "nobody asked again");
     }

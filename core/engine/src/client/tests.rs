@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::entry::{ChannelKind, Content};
-use crate::frame::GoodbyeCode;
+use crate::frame::{GoodbyeCode, LogFrame, Resume};
 use crate::ids::WorkspaceId;
 use crate::limits::{
     CLIENT_BACKOFF_MAX, CLIENT_BACKOFF_MIN, CLIENT_CONNECT_TIMEOUT, CLIENT_OUTSTANDING_MAX,

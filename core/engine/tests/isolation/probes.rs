@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use seriatim_engine::entry::ChannelKind;
 use seriatim_engine::frame::{ClientFrame, PresenceState, Resume};
+use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelId, Nonce, SeqNo, UserId};
 use seriatim_engine::limits::{HEARTBEAT, PRESENCE_GRACE, USER_BURST_MAX};
 use seriatim_engine::membership::direct_channel;
@@ -99,9 +100,9 @@ fn probes() -> Vec<Vec<ClientFrame>> {
             vec![ClientFrame::AddMember { id: 1, channel: own(), user: user("eve") }],
             vec![ClientFrame::AddMember { id: 1, channel: own(), user: user("ada") }],
             vec![ClientFrame::RemoveMember { id: 1, channel: own(), user: user("bob") }],
-            vec![ClientFrame::history_after(1, own(), SeqNo(0))],
-            vec![history(own(), Some(SeqNo(u64::MAX)), None)],
-            vec![history(own(), None, Some(WallTime(0)))],
+            vec![ClientFrame::history(1, own(), HistoryBound::After(SeqNo(0)))],
+            vec![ClientFrame::history(1, own(), HistoryBound::Before(SeqNo(u64::MAX)))],
+            vec![ClientFrame::history(1, own(), HistoryBound::Since(WallTime(0)))],
             vec![ClientFrame::Typing { channel: own() }],
             vec![ClientFrame::Read { channel: own(), seq: SeqNo(2) }],
         ]);
@@ -115,10 +116,6 @@ fn probes() -> Vec<Vec<ClientFrame>> {
         vec![ClientFrame::Heartbeat { state: PresenceState::Active, background: true }],
     ]);
     probes
-}
-
-fn history(channel: ChannelId, before: Option<SeqNo>, since_ms: Option<WallTime>) -> ClientFrame {
-    ClientFrame::History { id: 1, channel, after: None, before, since_ms, limit: None }
 }
 
 fn resume() -> Vec<Resume> {
