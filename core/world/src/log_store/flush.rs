@@ -22,6 +22,10 @@ use super::store::LogStore;
 /// Nonces are sorted in so many parts, so that no sort takes long.
 pub(super) const NONCE_PARTS: u32 = 256;
 
+/// Records of so many bytes are taken before commits get their turn: some 100 µs of work. What is
+/// written at once has more, because each write changes threads.
+const VISITED_BYTES: usize = 64 * 1024;
+
 /// Nonces by their first byte: what sorting them in parts needs.
 pub(super) fn part_of(nonce: &StoredNonce) -> usize {
     const SHIFT: u32 = u128::BITS - NONCE_PARTS.trailing_zeros();
@@ -43,7 +47,11 @@ impl LogStore {
         let mut nonces: Vec<Vec<StoredNonce>> = vec![Vec::new(); NONCE_PARTS as usize];
         let mut cursor = SegmentCursor::default();
         while self.fill(segment, &mut cursor, nonces_since, &mut run, &mut nonces)? {
-            run.drain().await.map_err(Setback::Retry)?;
+            if run.is_full() {
+                run.drain().await.map_err(Setback::Retry)?;
+            } else {
+                pace.pause().await;
+            }
         }
         run.end_records();
         for part in &mut nonces {
@@ -70,7 +78,7 @@ impl LogStore {
         Ok(true)
     }
 
-    /// Gives a chunk of the segment's records to the run. Gives whether there may be more.
+    /// Gives some of the segment's records to the run. Gives whether there may be more.
     fn fill(
         &self,
         segment: u32,
@@ -79,10 +87,11 @@ impl LogStore {
         run: &mut RunWriter,
         nonces: &mut [Vec<StoredNonce>],
     ) -> Result<bool, Setback> {
-        let mut flaw = None;
+        let (mut flaw, mut visited) = (None, 0);
         let more = self.index().visit_segment(segment, cursor, |record, logged| {
             flaw = add_record(record, logged, nonces_since, run, nonces).err();
-            flaw.is_some() || run.is_full()
+            visited += record.len();
+            flaw.is_some() || run.is_full() || visited >= VISITED_BYTES
         });
         match flaw {
             Some(flaw) => Err(Setback::Fatal(in_memory(flaw))),

@@ -181,7 +181,8 @@ impl RunWriter {
 
     /// Writes what waits. Called whenever [`RunWriter::is_full`].
     pub(super) async fn drain(&mut self) -> Result<(), StoreError> {
-        let chunk = Bytes::from(std::mem::take(&mut self.buffer));
+        let next = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
+        let chunk = Bytes::from(std::mem::replace(&mut self.buffer, next));
         let length = chunk.len() as u64;
         // Little by little, so that no commit's sync has to wait for much of ours.
         let written = if self.pace.wrote(length) {
