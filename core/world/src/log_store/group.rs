@@ -63,6 +63,7 @@ pub(super) fn encode_entries(
 ) -> (Vec<u8>, Vec<u32>) {
     let mut starts = Vec::with_capacity(entries.len());
     let group = encode(stamp, place, offset, length_u32(entries.len()), |buffer| {
+        buffer.reserve_exact(entries.iter().map(record::entry_bytes).sum());
         for entry in entries {
             starts.push(length_u32(buffer.len()));
             record::encode_entry(entry, buffer);
@@ -101,7 +102,7 @@ fn encode(
     count: u32,
     payload: impl FnOnce(&mut Vec<u8>),
 ) -> Vec<u8> {
-    let mut group = Vec::with_capacity(4096);
+    let mut group = Vec::with_capacity(GROUP_HEADER_BYTES);
     group.extend_from_slice(&MARKER);
     for number in [0, 0, place.shard.0, place.segment, offset, count] {
         group.extend_from_slice(&number.to_le_bytes());

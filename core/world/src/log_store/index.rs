@@ -11,6 +11,7 @@ use bytes::Bytes;
 use seriatim_engine::ids::{Epoch, SeqNo};
 use seriatim_engine::time::{LogTime, WallTime};
 
+use super::channel_name::ChannelName;
 use super::extent::{Extent, Stored};
 use super::peek::{Peek, peek, record_length};
 use super::record::Flaw;
@@ -24,7 +25,7 @@ pub(super) struct ChannelNumber(usize);
 /// Every durable entry's place.
 #[derive(Default)]
 pub(super) struct Index {
-    numbers: BTreeMap<Box<[u8]>, ChannelNumber>,
+    numbers: BTreeMap<ChannelName, ChannelNumber>,
     channels: Vec<Channel>,
     /// Oldest first; together they replace all segments up to the last one's.
     runs: Vec<Arc<Run>>,
@@ -58,22 +59,28 @@ pub(super) struct Fresh {
     segment: u32,
     first: SeqNo,
     places: Vec<Place>,
-    /// The latest wall time of the first [`STRIDE_ENTRIES`] entries, of the first two strides of
-    /// them, and so on, so it never falls.
-    newest: Vec<WallTime>,
+    /// The latest wall time of them.
+    newest_at: WallTime,
+    /// The same of the first [`STRIDE_ENTRIES`] entries, of the first two strides of them, and so
+    /// on, so it never falls. Most channels have no full stride in a segment.
+    strides: Vec<WallTime>,
 }
 
 /// Entries of a channel in memory that are looked at one by one to find a time.
 const STRIDE_ENTRIES: usize = 128;
 
 impl Fresh {
+    fn new(segment: u32, first: SeqNo) -> Self {
+        let (places, newest_at, strides) = (Vec::new(), WallTime(0), Vec::new());
+        Self { segment, first, places, newest_at, strides }
+    }
+
     fn push(&mut self, place: Place, at: WallTime) {
-        let newest = self.newest.last().map_or(at, |newest| at.max(*newest));
-        match self.newest.last_mut() {
-            Some(last) if !self.places.len().is_multiple_of(STRIDE_ENTRIES) => *last = newest,
-            _ => self.newest.push(newest),
-        }
+        self.newest_at = self.newest_at.max(at);
         self.places.push(place);
+        if self.places.len().is_multiple_of(STRIDE_ENTRIES) {
+            self.strides.push(self.newest_at);
+        }
     }
 }
 
@@ -120,18 +127,22 @@ pub(super) struct SegmentCursor {
 }
 
 impl Memtable {
-    /// The record at `place`.
+    /// The record at `place`, and the chunk that it is in.
+    fn record(&self, place: Place) -> Option<(&[u8], &Chunk)> {
+        let chunk = self.chunks.get(place.chunk as usize)?;
+        let rest = chunk.bytes.get(place.offset as usize..)?;
+        Some((rest.get(..record_length(rest)?).unwrap_or(rest), chunk))
+    }
+
+    /// The record at `place`; none has no bytes.
     fn at(&self, place: Place) -> Bytes {
         self.aged(place).0
     }
 
     fn aged(&self, place: Place) -> Aged {
-        let Some(Chunk { bytes: chunk, at }) = self.chunks.get(place.chunk as usize) else {
-            return Aged::default();
-        };
-        let length = chunk.get(place.offset as usize..).and_then(record_length).unwrap_or(0);
-        let start = place.offset as usize;
-        (chunk.slice(start..chunk.len().min(start.saturating_add(length))), *at)
+        let record = self.record(place);
+        record
+            .map_or_else(Aged::default, |(record, chunk)| (chunk.bytes.slice_ref(record), chunk.at))
     }
 }
 
@@ -203,9 +214,7 @@ impl Index {
         channel.head = channel.head.next();
         let place = Place { chunk, offset };
         if channel.fresh.last().is_none_or(|fresh| fresh.segment != segment) {
-            let first = channel.head;
-            let (places, newest) = (Vec::new(), Vec::new());
-            channel.fresh.push(Fresh { segment, first, places, newest });
+            channel.fresh.push(Fresh::new(segment, channel.head));
         }
         channel.fresh.last_mut().expect("one was pushed if there was none").push(place, at);
     }
@@ -325,8 +334,11 @@ impl Index {
             return Ok(Some(Since::InRun(stored.clone())));
         }
         for fresh in &channel.fresh {
-            let stride = fresh.newest.partition_point(|newest| *newest < at);
             let Some(memtable) = self.memtables.get(&fresh.segment) else { continue };
+            if fresh.newest_at < at {
+                continue;
+            }
+            let stride = fresh.strides.partition_point(|newest| *newest < at);
             for number in stride * STRIDE_ENTRIES..fresh.places.len() {
                 let Some(place) = fresh.places.get(number) else { break };
                 if peek(&memtable.at(*place))?.at >= at {
@@ -390,9 +402,11 @@ impl Index {
                 .map_or(&[][..], |fresh| &fresh.places);
             for place in places.iter().skip(visited) {
                 visited += 1;
-                let (record, at) = memtable.aged(*place);
-                if visit(&record, at) {
-                    cursor.channel = Some((name.clone(), visited));
+                let record = memtable.record(*place);
+                let (record, at) =
+                    record.map(|(record, chunk)| (record, chunk.at)).unwrap_or_default();
+                if visit(record, at) {
+                    cursor.channel = Some(((&**name).into(), visited));
                     return true;
                 }
             }
@@ -427,7 +441,7 @@ impl Index {
             let covered = |stored: &&Stored| merged.covers(stored.run.name());
             let extents: Vec<Stored> = channel.stored.iter().filter(covered).cloned().collect();
             if !extents.is_empty() {
-                return Some((name.clone(), extents));
+                return Some(((&**name).into(), extents));
             }
         }
         None
@@ -461,7 +475,7 @@ impl Index {
                 }
             }
             if gone.upto > SeqNo::ZERO {
-                return Some((name.clone(), gone));
+                return Some(((&**name).into(), gone));
             }
         }
         None

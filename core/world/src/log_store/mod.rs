@@ -105,6 +105,7 @@
 //! strayed has another channel or seq than the one that is looked for.
 
 mod block;
+mod channel_name;
 mod check;
 mod directory;
 mod extent;

@@ -92,6 +92,12 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Bytes of the record of `entry`, estimated from above by a few.
+pub(super) fn entry_bytes(entry: &ChannelEntry) -> usize {
+    let ChannelEntry { channel, entry } = entry;
+    channel.workspace.as_str().len() + channel.channel.as_str().len() + entry.link_bytes()
+}
+
 /// Appends the record of `entry` to `buffer`. Gives its length in bytes.
 pub(super) fn encode_entry(entry: &ChannelEntry, buffer: &mut Vec<u8>) -> u32 {
     let ChannelEntry { channel, entry: Entry { seq, at, content } } = entry;
@@ -326,6 +332,7 @@ mod tests {
         let texts = [message("c", 7, "grüß dich"), message("c", 8, "")];
         for entry in texts.into_iter().chain(changes("c", 9)) {
             let bytes = encoded(&entry);
+            assert!(bytes.len() <= entry_bytes(&entry), "{entry:?}");
             let (record, length) = decode(&bytes).unwrap();
             assert_eq!(record, Record::Entry(entry));
             assert_eq!(length as usize, bytes.len());
