@@ -165,6 +165,14 @@ pub const NONCE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 /// wait for their turn, so that a crowd that comes back shares the owner with those that send.
 pub const CATCH_UP_READS_MAX: usize = 16;
 
+/// How long a page that could not be read rests before a gateway asks for it again: a moment, for a
+/// disk that failed once. Doubled each time.
+pub const PAGE_REST_MIN: Duration = Duration::from_millis(500);
+
+/// The longest rest of such a page: a damaged part of the log costs a read in so long for each
+/// position at which sessions wait, and who repairs it sees them go on soon.
+pub const PAGE_REST_MAX: Duration = Duration::from_secs(30);
+
 /// Frames of one channel that are due together are joined up to so many bytes: one write carries
 /// them. Longer: another run.
 pub const RUN_BYTES_MAX: usize = 16 * 1024;

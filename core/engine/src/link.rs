@@ -38,7 +38,7 @@ pub struct LinkHello {
 }
 
 /// The version of the frames in this file.
-pub const LINK_VERSION: u32 = 6;
+pub const LINK_VERSION: u32 = 7;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToOwner {

@@ -227,9 +227,11 @@ const ROWS: &[(&str, Figure, &str, &str)] = &[
     (
         "CATCH_UP_READS_MAX",
         Level("catch_up_reads"),
-        "core/engine/src/catch_up.rs",
+        CATCH_UP,
         "pages_beyond_the_limit_have_their_turn_when_others_have_come",
     ),
+    ("PAGE_REST_MIN", PACE, CATCH_UP, "a_refused_page_rests_longer_each_time"),
+    ("PAGE_REST_MAX", PACE, CATCH_UP, "a_refused_page_rests_longer_each_time"),
     ("RUN_BYTES_MAX", CUT, GATEWAY, "frames_that_are_due_together_are_joined_up_to_a_bound"),
     (
         "SESSION_QUEUE_BYTES_MAX",
@@ -507,6 +509,7 @@ const ROWS: &[(&str, Figure, &str, &str)] = &[
     ("DRAIN_SPREAD_MAX", THEIRS, "", "not yet: the route refuses a longer one"),
 ];
 
+const CATCH_UP: &str = "core/engine/src/catch_up.rs";
 const GATEWAY: &str = "core/engine/src/gateway/tests/limits.rs";
 const OWNER: &str = "core/engine/src/owner/tests.rs";
 const SLOW_PEERS: &str = "sim/tests/world/slow_peers.rs";

@@ -1,7 +1,8 @@
 //! The shell of the owner machine: one task per shard, which is the shard's single writer.
 //!
-//! While one batch is made durable the next one fills, and reads are served. A store that fails is
-//! opened again and recovered; every link is dropped then, so that gateways start afresh.
+//! While one batch is made durable the next one fills, and reads are served. A store whose write
+//! fails is opened again and recovered; every link is dropped then, so that gateways start afresh.
+//! A read that fails is its reader's alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::{INBOX_MAX, PAGE_BYTES_MAX, STORE_BATCH_MAX};
 use seriatim_engine::link::{LinkId, ToOwner};
-use seriatim_engine::owner::{ChannelSeed, Effect, Input, Owner, ReadId};
+use seriatim_engine::owner::{ChannelSeed, Effect, Input, Owner, ReadId, Unreadable};
 use seriatim_engine::time::{LogClock, MonoTime, WallTime};
 use seriatim_world::log_store::{LogStore, LogStoreOptions};
 use seriatim_world::spawn::{Task, TaskGroup};
@@ -118,6 +119,7 @@ async fn serve(
         batch: Vec::new(),
         read_done,
         noted,
+        unreadable: Complaints::default(),
         tasks,
     };
     metrics.owner(shard, |owner| {
@@ -139,8 +141,8 @@ fn maintain(world: &World, shard: ShardId, store: Arc<LogStore>, log_clock: LogC
     world.spawn.spawn("store-maintenance", Box::pin(work))
 }
 
-/// What the store answered.
-type ReadDone = Result<Input, StoreError>;
+/// What the store answered, and what kept it from reading if something did.
+type ReadDone = (Input, Option<StoreError>);
 
 struct Shell<'a> {
     world: &'a World,
@@ -154,6 +156,7 @@ struct Shell<'a> {
     batch: Vec<ChannelEntry>,
     read_done: mpsc::Sender<ReadDone>,
     noted: mpsc::Sender<Result<(), StoreError>>,
+    unreadable: Complaints,
     tasks: TaskGroup,
 }
 
@@ -194,7 +197,12 @@ impl Shell<'_> {
                     noted?;
                     self.handle(Input::ReadsNoted, &mut effects);
                 }
-                Some(done) = reads.recv() => self.handle(done?, &mut effects),
+                Some((answer, error)) = reads.recv() => {
+                    if let Some(error) = error {
+                        self.unreadable.tell(self.world.clock.mono_now(), self.shard, &error);
+                    }
+                    self.handle(answer, &mut effects);
+                }
                 count = inbox.recv_many(&mut arrivals, STORE_BATCH_MAX),
                     if self.batch.len() < STORE_BATCH_MAX =>
                 {
@@ -285,9 +293,15 @@ impl Shell<'_> {
     fn seek(&mut self, read: ReadId, points: Vec<(ChannelKey, WallTime)>) {
         let (store, done) = (self.store.clone(), self.read_done.clone());
         let seek = async move {
-            let sought = firsts(&*store, &points).await;
+            let answer = match firsts(&*store, &points).await {
+                Ok(firsts) => (Input::Sought { read, firsts }, None),
+                Err((channel, error)) => {
+                    let why = why_unreadable(&error);
+                    (Input::SeekFailed { read, channel, why }, Some(error))
+                }
+            };
             // The owner may have stopped meanwhile.
-            drop(done.send(sought.map(|firsts| Input::Sought { read, firsts })).await);
+            drop(done.send(answer).await);
         };
         self.tasks.add(self.world.spawn.spawn("owner-seek", Box::pin(seek)));
     }
@@ -325,24 +339,64 @@ impl Shell<'_> {
         let task = self.world.spawn.spawn(
             "owner-read",
             Box::pin(async move {
-                let entries = store.history(&channel, bound, entries_max, PAGE_BYTES_MAX).await;
+                let page = store.history(&channel, bound, entries_max, PAGE_BYTES_MAX).await;
+                let answer = match page {
+                    Ok(page) => (Input::Read { read, entries: page.entries }, None),
+                    Err(error) => {
+                        let why = why_unreadable(&error);
+                        (Input::ReadFailed { read, why }, Some(error))
+                    }
+                };
                 // The owner may have stopped meanwhile; then nobody waits for the page.
-                let entries = entries.map(|page| Input::Read { read, entries: page.entries });
-                drop(done.send(entries).await);
+                drop(done.send(answer).await);
             }),
         );
         self.tasks.add(task);
     }
 }
 
-/// Of each channel the first entry that was numbered at its time or later.
+/// Reads that failed: the log has one line for many.
+#[derive(Debug, Default)]
+struct Complaints {
+    told_at: Option<MonoTime>,
+    untold: u64,
+}
+
+/// Readers may come back many times a second to what can't be read.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Complaints {
+    fn tell(&mut self, now: MonoTime, shard: ShardId, error: &StoreError) {
+        if self.told_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
+            self.untold += 1;
+            return;
+        }
+        self.told_at = Some(now);
+        let others = std::mem::take(&mut self.untold);
+        tracing::warn!(shard = shard.0, %error, others, "a read failed, its reader is refused");
+    }
+}
+
+/// Whatever the reason, what can't be read is refused, and the rest is served.
+fn why_unreadable(error: &StoreError) -> Unreadable {
+    match error {
+        StoreError::Corrupt { .. } => Unreadable::Damaged,
+        StoreError::Failed { .. } | StoreError::Poisoned | StoreError::Fenced { .. } => {
+            Unreadable::Failed
+        }
+    }
+}
+
+/// Of each channel the first entry that was numbered at its time or later. Or which of them can't
+/// be read.
 async fn firsts(
     store: &dyn Store,
     points: &[(ChannelKey, WallTime)],
-) -> Result<Vec<Option<SeqNo>>, StoreError> {
+) -> Result<Vec<Option<SeqNo>>, (ChannelKey, StoreError)> {
     let mut firsts = Vec::with_capacity(points.len());
     for (channel, at) in points {
-        let page = store.history(channel, HistoryBound::Since(*at), 1, 0).await?;
+        let page = store.history(channel, HistoryBound::Since(*at), 1, 0).await;
+        let page = page.map_err(|error| (channel.clone(), error))?;
         firsts.push(page.entries.first().map(|entry| entry.seq));
     }
     Ok(firsts)

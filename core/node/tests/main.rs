@@ -11,6 +11,8 @@ mod chat_page;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod damaged_log;
+#[cfg(test)]
 mod exposition;
 #[cfg(test)]
 mod exposure;

@@ -1,16 +1,17 @@
 //! From an owner's entries to the sessions of a channel, live or out of the log.
 
 use super::{Effect, Gateway, Pending, encode, send_to};
-use crate::catch_up::Page;
+use crate::catch_up::{Page, Rest};
 use crate::entry::Entry;
 use crate::followers::{Cursor, Frames, Offer, Run};
-use crate::frame::{LogFrame, ServerFrame};
+use crate::frame::{LogFrame, RejectCode, ServerFrame};
 use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelKey, ConnectionId, SeqNo, ShardId};
 use crate::levels::Limit;
 use crate::limits::{PAGE_ENTRIES_MAX, RUN_BYTES_MAX};
 use crate::link::ToOwner;
 use crate::session::Session;
+use crate::time::MonoTime;
 use crate::websocket::{Opcode, encode_frame};
 
 impl Gateway {
@@ -169,7 +170,7 @@ impl Gateway {
         self.ask(shard, pending, frame, effects);
     }
 
-    /// A page came, or was refused: others have their turn. Gives those who waited for it.
+    /// A page came: others have their turn. Gives those who waited for it.
     pub(super) fn stop_reading(
         &mut self,
         page: Page,
@@ -178,10 +179,41 @@ impl Gateway {
         let shard = self.shard_of(&page.0.workspace);
         let waiting: Vec<ConnectionId> = self.catch_up.take(shard, &page).into_iter().collect();
         self.forget_reading(&page.0, &waiting);
+        self.ask_for_others(shard, effects);
+        waiting
+    }
+
+    /// A page can't be had: whoever waits for it goes on waiting, and others have their turn. They
+    /// are told if that is more than a matter of time.
+    pub(super) fn page_refused(
+        &mut self,
+        page: &Page,
+        (code, message): (RejectCode, &str),
+        effects: &mut Vec<Effect>,
+    ) {
+        let shard = self.shard_of(&page.0.workspace);
+        let rest = self.catch_up.refused(self.now, shard, page);
+        self.ask_for_others(shard, effects);
+        let Some(Rest { by, rest }) = rest.filter(|_| code == RejectCode::Unreadable) else {
+            return;
+        };
+        let rest_ms = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
+        for connection in by {
+            self.reject_for(connection, None, code, message.to_owned(), Some(rest_ms), effects);
+        }
+    }
+
+    /// Pages that were refused have rested.
+    pub(super) fn wake_pages(&mut self, now: MonoTime, effects: &mut Vec<Effect>) {
+        for shard in self.catch_up.wake(now) {
+            self.ask_for_others(shard, effects);
+        }
+    }
+
+    fn ask_for_others(&mut self, shard: ShardId, effects: &mut Vec<Effect>) {
         while let Some(page) = self.catch_up.next(shard) {
             self.ask_for(shard, page, effects);
         }
-        waiting
     }
 
     /// No page of the shard will come.

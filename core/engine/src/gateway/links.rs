@@ -8,7 +8,7 @@ use crate::followers::Cursor;
 use crate::frame::{ChannelStatus, GoodbyeCode, LogFrame, RejectCode, Resume, ServerFrame};
 use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey};
-use crate::limits::HEARTBEAT;
+use crate::limits::{DRAIN_SPREAD, HEARTBEAT};
 use crate::link::{EndedChannel, FromOwner, OpenedChannel, Ticket, ToOwner};
 use crate::placement::shard_of;
 use crate::session::{Phase, Session};
@@ -111,7 +111,7 @@ impl Gateway {
                 | None => {}
             },
             FromOwner::Listed { ticket, channels, more } => {
-                let Some(request) = self.take_request(ticket, effects) else { return };
+                let Some(request) = self.take_request(ticket) else { return };
                 let frame = ServerFrame::ChannelList { reply_to: request.reply_to, channels, more };
                 self.send(request.connection, &frame, effects);
             }
@@ -163,7 +163,7 @@ impl Gateway {
         duplicate: bool,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(request) = self.take_request(ticket, effects) else { return };
+        let Some(request) = self.take_request(ticket) else { return };
         let Request { connection, reply_to, about: About::Entry(channel), asked_at } = request
         else {
             return;
@@ -377,23 +377,28 @@ impl Gateway {
         message: String,
         effects: &mut Vec<Effect>,
     ) {
-        if let Some(request) = self.take_request(ticket, effects) {
-            self.reject(request.connection, Some(request.reply_to), code, message, effects);
+        match self.take_pending(ticket) {
+            Some(Pending::Request(request)) => {
+                self.answered(&request);
+                self.reject(request.connection, Some(request.reply_to), code, message, effects);
+            }
+            Some(Pending::CatchUp { channel, after }) => {
+                self.page_refused(&(channel, after), (code, &message), effects);
+            }
+            // The session may have ended meanwhile.
+            Some(Pending::Locate { connection }) if self.is_opening(connection) => {
+                let again = Some(self.jitter(connection, DRAIN_SPREAD));
+                self.goodbye(connection, GoodbyeCode::Unavailable, message, again, effects);
+            }
+            Some(Pending::Locate { .. } | Pending::Open { .. } | Pending::Reopen { .. }) | None => {
+            }
         }
     }
 
-    fn take_request(&mut self, ticket: Ticket, effects: &mut Vec<Effect>) -> Option<Request> {
-        match self.take_pending(ticket)? {
-            Pending::Request(request) => {
-                self.answered(&request);
-                Some(request)
-            }
-            Pending::CatchUp { channel, after } => {
-                self.stop_reading((channel, after), effects);
-                None
-            }
-            Pending::Open { .. } | Pending::Locate { .. } | Pending::Reopen { .. } => None,
-        }
+    fn take_request(&mut self, ticket: Ticket) -> Option<Request> {
+        let Some(Pending::Request(request)) = self.take_pending(ticket) else { return None };
+        self.answered(&request);
+        Some(request)
     }
 
     fn take_pending(&mut self, ticket: Ticket) -> Option<Pending> {

@@ -297,7 +297,8 @@ impl Gateway {
     /// When to feed [`Input::Tick`], if nothing else happens before.
     pub fn next_deadline(&self) -> Option<MonoTime> {
         let session = self.deadlines.first().map(|(deadline, _)| *deadline);
-        session.into_iter().chain(self.presence.next_deadline()).min()
+        let others = self.presence.next_deadline().into_iter().chain(self.catch_up.next_deadline());
+        session.into_iter().chain(others).min()
     }
 
     /// Sessions that are connected.

@@ -330,6 +330,7 @@ impl Gateway {
 
     pub(super) fn tick(&mut self, now: MonoTime, wall: WallTime, effects: &mut Vec<Effect>) {
         self.tick_presence(now, effects);
+        self.wake_pages(now, effects);
         while let Some(&(deadline, connection)) = self.deadlines.first() {
             if deadline > now {
                 break;
@@ -433,7 +434,7 @@ impl Gateway {
     }
 
     /// Milliseconds below `below` that differ from session to session and from boot to boot.
-    fn jitter(&self, connection: ConnectionId, below: Duration) -> u64 {
+    pub(super) fn jitter(&self, connection: ConnectionId, below: Duration) -> u64 {
         let below_ms = u64::try_from(below.as_millis()).unwrap_or(u64::MAX).max(1);
         scatter(scatter(self.config.boot ^ connection.0)) % below_ms
     }

@@ -12,6 +12,7 @@ mod reads;
 mod report;
 mod since;
 mod trace;
+mod unreadable;
 
 use std::time::Duration;
 

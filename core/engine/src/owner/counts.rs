@@ -16,6 +16,10 @@ pub struct OwnerCounts {
     pub durable_time: Durations,
     /// Pages that were read out of the log.
     pub reads: u64,
+    /// Reads that the disk failed.
+    pub reads_failed: u64,
+    /// Reads that met damage.
+    pub reads_damaged: u64,
     pub channels: usize,
     /// The entries of one channel that wait for the store: of the channel that numbered one last;
     /// its peak is that of all channels.
@@ -37,6 +41,8 @@ impl Default for OwnerCounts {
             duplicates: 0,
             durable_time: Durations::default(),
             reads: 0,
+            reads_failed: 0,
+            reads_damaged: 0,
             channels: 0,
             in_flight: Level::new("channel_in_flight", IN_FLIGHT_MAX),
             link_reads: Level::new("link_reads", LINK_READS_MAX),

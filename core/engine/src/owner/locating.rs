@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Effect, Owner, ReadId, reply};
+use super::{Effect, Owner, ReadId, Refusal, Unreadable, reply};
+use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, ChannelKey, SeqNo, UserKey};
 use crate::link::{FromOwner, LinkId, Ticket};
 use crate::membership::Standing;
@@ -66,14 +67,7 @@ impl Owner {
         firsts: &[Option<SeqNo>],
         effects: &mut Vec<Effect>,
     ) {
-        // The link of the session that it was for may have gone down.
-        if self.locating.asked != Some(read) {
-            return;
-        }
-        self.locating.asked = None;
-        let Some(Wanted { link, ticket, user, points }) = self.locating.queue.pop_front() else {
-            return;
-        };
+        let Some(Wanted { link, ticket, user, points }) = self.take_wanted(read) else { return };
         assert!(firsts.len() == points.len(), "the store answers for each channel");
         let located = |(point, first): (Point, &Option<SeqNo>)| {
             let Point { channel, at: _, head } = point;
@@ -88,6 +82,29 @@ impl Owner {
         let points = points.into_iter().zip(firsts).map(located).collect();
         reply(link, FromOwner::Located { ticket, points }, effects);
         self.seek_next(effects);
+    }
+
+    /// The store can't look into one of the session's channels.
+    pub(super) fn seek_failed(
+        &mut self,
+        read: ReadId,
+        channel: &ChannelId,
+        why: Unreadable,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.count_unreadable(why);
+        let Some(Wanted { link, ticket, user: _, points }) = self.take_wanted(read) else { return };
+        let point = points.iter().find(|point| point.channel == *channel);
+        let point = point.expect("the store looked for what it was asked");
+        let refusal = Refusal::unreadable(channel, &HistoryBound::Since(point.at), why);
+        self.refuse(link, ticket, refusal, effects);
+        self.seek_next(effects);
+    }
+
+    /// None: the link of the session that it was for went down.
+    fn take_wanted(&mut self, read: ReadId) -> Option<Wanted> {
+        self.locating.asked.take_if(|asked| *asked == read)?;
+        self.locating.queue.pop_front()
     }
 
     fn seek_next(&mut self, effects: &mut Vec<Effect>) {

@@ -19,6 +19,7 @@ mod listing;
 mod locating;
 mod presence;
 mod read_cursors;
+mod reads;
 mod refusal;
 mod report;
 mod trace;
@@ -30,7 +31,7 @@ use crate::entry::{ChannelEntry, Content, Entry, ReadCursor};
 use crate::fanout::Interest;
 use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
-use crate::limits::{BODY_BYTES_MAX, LINK_BATCH_BYTES_MAX, LINK_READS_MAX, PAGE_ENTRIES_MAX};
+use crate::limits::{BODY_BYTES_MAX, LINK_BATCH_BYTES_MAX};
 use crate::link::{EndedChannel, FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
 use crate::membership::{Membership, Origin, Roster, Standing};
 use crate::nonces::{NonceKey, Nonces};
@@ -41,6 +42,7 @@ use crate::sequencer::Sequencer;
 use crate::time::{LogClock, LogTime, MonoTime, WallTime};
 
 use changes::{Changing, Wanted};
+use reads::{Read, ReadRequest};
 use refusal::Refusal;
 
 pub use counts::OwnerCounts;
@@ -66,10 +68,21 @@ pub enum Input {
         read: ReadId,
         entries: Vec<Entry>,
     },
+    /// The store can't give what [`Effect::Read`] asked for.
+    ReadFailed {
+        read: ReadId,
+        why: Unreadable,
+    },
     /// The store answered [`Effect::Seek`]: of each channel the first entry that is as late.
     Sought {
         read: ReadId,
         firsts: Vec<Option<SeqNo>>,
+    },
+    /// The store can't look for what [`Effect::Seek`] asked for in this channel.
+    SeekFailed {
+        read: ReadId,
+        channel: ChannelKey,
+        why: Unreadable,
     },
     /// The store holds the positions of [`Effect::NoteReads`].
     ReadsNoted,
@@ -82,15 +95,25 @@ pub enum Input {
 pub enum Effect {
     /// Make it durable, in the order of these effects, then feed [`Input::Stored`].
     Append(ChannelEntry),
-    /// Read a page of up to `entries_max` entries, then feed [`Input::Read`].
+    /// Read a page of up to `entries_max` entries, then feed [`Input::Read`] or
+    /// [`Input::ReadFailed`].
     Read { read: ReadId, channel: ChannelKey, bound: HistoryBound, entries_max: usize },
     /// Find the first entry of each channel that was numbered at its time or later, then feed
-    /// [`Input::Sought`]. One at a time.
+    /// [`Input::Sought`] or [`Input::SeekFailed`]. One at a time.
     Seek { read: ReadId, points: Vec<(ChannelKey, WallTime)> },
     /// Make it durable how far users have read, then feed [`Input::ReadsNoted`]. One at a time.
     NoteReads(Vec<ReadCursor>),
     /// Send the same frame on each of the links.
     Send { links: Vec<LinkId>, frame: FromOwner },
+}
+
+/// Why the store can't give what it holds. Its readers are refused, and nobody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It is not what was written.
+    Damaged,
+    /// The disk failed.
+    Failed,
 }
 
 /// One read of the store.
@@ -149,16 +172,6 @@ struct Waiting {
     duplicate: bool,
 }
 
-/// A page that the store was asked for.
-#[derive(Debug)]
-struct Read {
-    link: LinkId,
-    ticket: Ticket,
-    channel: ChannelKey,
-    /// Who may see it only if they are a member; none: the gateway knows who may.
-    reader: Option<UserId>,
-}
-
 impl Channel {
     fn new(head: SeqNo, origin: Origin) -> Self {
         Self { sequencer: Sequencer::new(head), origin, waiting: BTreeMap::new() }
@@ -212,6 +225,10 @@ impl Owner {
             Input::Frame { link, frame } => self.frame(now, wall, link, frame, effects),
             Input::Stored { count } => self.stored(now, count, effects),
             Input::Read { read, entries } => self.read_done(read, entries, effects),
+            Input::ReadFailed { read, why } => self.read_failed(read, why, effects),
+            Input::SeekFailed { read, channel, why } => {
+                self.seek_failed(read, &channel.channel, why, effects);
+            }
             Input::Sought { read, firsts } => self.sought(read, &firsts, effects),
             Input::ReadsNoted => self.reads_noted(now, effects),
             Input::Tick => {
@@ -392,61 +409,6 @@ impl Owner {
         }
     }
 
-    fn read(
-        &mut self,
-        link: LinkId,
-        ticket: Ticket,
-        request: ReadRequest,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), Refusal> {
-        let ReadRequest { channel, reader, bound, entries_max } = request;
-        if !self.may_read(&channel, reader.as_ref()) {
-            return Err(Refusal::not_member(&channel));
-        }
-        let of_link = self.reads_of.entry(link).or_default();
-        if *of_link >= LINK_READS_MAX {
-            return Err(Refusal::link_reads());
-        }
-        *of_link += 1;
-        self.counts.link_reads.set(*of_link);
-        let entries_max =
-            usize::try_from(entries_max).unwrap_or(PAGE_ENTRIES_MAX).clamp(1, PAGE_ENTRIES_MAX);
-        self.last_read += 1;
-        let read = ReadId(self.last_read);
-        self.counts.reads += 1;
-        self.reads.insert(read, Read { link, ticket, channel: channel.clone(), reader });
-        let bound = match bound {
-            // What the store holds beyond the head is not told of, and so no part of the page.
-            HistoryBound::Before(before) => {
-                HistoryBound::Before(before.min(self.head(&channel).next()))
-            }
-            HistoryBound::After(_) | HistoryBound::Since(_) => bound,
-        };
-        effects.push(Effect::Read { read, channel, bound, entries_max });
-        Ok(())
-    }
-
-    fn read_done(&mut self, read: ReadId, mut entries: Vec<Entry>, effects: &mut Vec<Effect>) {
-        // A link that went down has taken its reads with it.
-        let Some(Read { link, ticket, channel, reader }) = self.reads.remove(&read) else { return };
-        let of_link = self.reads_of.get_mut(&link).expect("a link that reads is counted");
-        *of_link -= 1;
-        if !self.may_read(&channel, reader.as_ref()) {
-            self.refuse(link, ticket, Refusal::not_member(&channel), effects);
-            return;
-        }
-        let head = self.head(&channel);
-        // What the store holds already and was not published: whoever may not see it any more has
-        // not been told to be gone.
-        entries.truncate(entries.partition_point(|entry| entry.seq <= head));
-        reply(link, FromOwner::Page { ticket, entries, head }, effects);
-    }
-
-    /// Members read all of their channel's log, others nothing.
-    fn may_read(&self, channel: &ChannelKey, reader: Option<&UserId>) -> bool {
-        reader.is_none_or(|reader| self.membership.joined(channel, reader).is_some())
-    }
-
     fn channels_of(&self, user: &UserKey) -> Vec<OpenedChannel> {
         self.membership
             .of(user)
@@ -523,13 +485,6 @@ struct Submission {
     sender: UserId,
     nonce: Nonce,
     body: Arc<str>,
-}
-
-struct ReadRequest {
-    channel: ChannelKey,
-    reader: Option<UserId>,
-    bound: HistoryBound,
-    entries_max: u32,
 }
 
 /// Cut so that no frame holds more than [`LINK_BATCH_BYTES_MAX`], but for its last entry.

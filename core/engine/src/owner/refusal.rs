@@ -1,7 +1,9 @@
 //! Why an owner turns a request down, in words for whoever asked.
 
+use super::Unreadable;
 use crate::frame::RejectCode;
-use crate::ids::ChannelKey;
+use crate::history_bound::HistoryBound;
+use crate::ids::{ChannelId, ChannelKey};
 use crate::levels::Limit;
 use crate::limits::{BODY_BYTES_MAX, LINK_READS_MAX};
 use crate::sequencer::Busy;
@@ -45,6 +47,16 @@ impl Refusal {
         let message = format!("{LINK_READS_MAX} pages are being read for this gateway already");
         let limit = Some(Limit::LinkReads);
         Self { limit, ..Self::new(RejectCode::Busy, message) }
+    }
+
+    /// What of the channel can't be read, and why.
+    pub(super) fn unreadable(channel: &ChannelId, what: &HistoryBound, why: Unreadable) -> Self {
+        let why = match why {
+            Unreadable::Damaged => "what the server has stored of them is damaged",
+            Unreadable::Failed => "the server's disk failed",
+        };
+        let message = format!("the entries of channel {channel} {what} can't be read: {why}");
+        Self::new(RejectCode::Unreadable, message)
     }
 
     pub(super) fn busy(busy: Busy) -> Self {

@@ -6,7 +6,7 @@ use super::*;
 use crate::frame::RejectCode;
 use crate::ids::{ChannelId, WorkspaceId};
 use crate::levels::Limit;
-use crate::limits::IN_FLIGHT_MAX;
+use crate::limits::{IN_FLIGHT_MAX, LINK_READS_MAX, PAGE_ENTRIES_MAX};
 use crate::membership::Change;
 
 const LINK: LinkId = LinkId(1);
@@ -343,3 +343,4 @@ mod locating;
 mod reads;
 mod report;
 mod trace;
+mod unreadable;

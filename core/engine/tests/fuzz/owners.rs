@@ -265,7 +265,12 @@ impl Owners {
             3 => FromOwner::Accepted { ticket: Ticket(ticket.0 + 9), seq, at, duplicate: false },
             4 => FromOwner::Accepted { ticket, seq, at, duplicate: false },
             _ => {
-                let codes = [RejectCode::NotMember, RejectCode::BadBody, RejectCode::Busy];
+                let codes = [
+                    RejectCode::NotMember,
+                    RejectCode::BadBody,
+                    RejectCode::Busy,
+                    RejectCode::Unreadable,
+                ];
                 let code = codes[random.below(codes.len())];
                 FromOwner::Rejected { ticket, code, message: "no".to_owned() }
             }

@@ -87,7 +87,7 @@ fn gateway(text: &mut Text, counts: &seriatim_engine::gateway::GatewayCounts) {
 /// A gauge or counter of every owner.
 type OwnerNumber = (&'static str, &'static str, &'static str, fn(&OwnerFigures) -> u64);
 
-const OWNER_NUMBERS: [OwnerNumber; 7] = [
+const OWNER_NUMBERS: [OwnerNumber; 9] = [
     ("seriatim_store_open", "gauge", "1 while the shard's store is open.", |owner| {
         u64::from(owner.store_open)
     }),
@@ -111,6 +111,15 @@ const OWNER_NUMBERS: [OwnerNumber; 7] = [
     }),
     ("seriatim_log_reads_total", "counter", "Pages read out of the log.", |owner| {
         owner.counts.reads
+    }),
+    (
+        "seriatim_log_reads_failed_total",
+        "counter",
+        "Reads of the log that the disk failed.",
+        |owner| owner.counts.reads_failed,
+    ),
+    ("seriatim_log_reads_damaged_total", "counter", "Reads of the log that met damage.", |owner| {
+        owner.counts.reads_damaged
     }),
 ];
 

@@ -19,7 +19,7 @@ const TYPING_MS = 3_000; // the server passes one on in this time
 const BACKOFF_MIN_MS = 250;
 const BACKOFF_MAX_MS = 8_000;
 const RETRY_MS = 1_000; // where a rejection doesn't say when
-const RETRIED = new Set(["busy", "rate_limited", "unavailable"]); // or it may have happened
+const RETRIED = new Set(["busy", "rate_limited", "unreadable", "unavailable"]); // the last may have happened
 const REQUESTS_MAX = 200; // the server's limit for a session is 256
 const REORDER_MAX = 1_024;
 
