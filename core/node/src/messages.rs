@@ -149,7 +149,7 @@ struct Shell<'a> {
     metrics: &'a Metrics,
     shard: ShardId,
     epoch: Epoch,
-    store: Arc<dyn Store>,
+    store: Arc<LogStore>,
     owner: Owner,
     links: BTreeMap<LinkId, Outbox>,
     /// Waits for the store to be free.
@@ -233,6 +233,7 @@ impl Shell<'_> {
     fn publish(&self, arrived: usize) {
         self.metrics.owner(self.shard, |owner| {
             owner.counts = *self.owner.counts();
+            owner.upkeep = self.store.upkeep();
             owner.waiting.set(self.batch.len());
             owner.inbox.set(arrived);
         });

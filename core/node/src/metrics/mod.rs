@@ -23,6 +23,7 @@ use seriatim_engine::limits::{
     OPERATIONS_CONNECTIONS_MAX, POLL_SESSIONS_MAX, STORE_BATCH_MAX,
 };
 use seriatim_engine::owner::OwnerCounts;
+use seriatim_world::log_store::Upkeep;
 
 pub(crate) use disk::MeasuredDisk;
 pub(crate) use report::{DrainReport, ShardReport};
@@ -113,6 +114,8 @@ pub(crate) struct OwnerFigures {
     pub(crate) epoch: Epoch,
     /// Times the store was opened again after it had failed.
     pub(crate) reopened: u64,
+    /// The store's work in the background.
+    pub(crate) upkeep: Upkeep,
     pub(crate) counts: OwnerCounts,
     /// Entries of one store commit.
     pub(crate) batch: Sizes,
@@ -134,6 +137,7 @@ impl Default for OwnerFigures {
             store_open: false,
             epoch: Epoch::default(),
             reopened: 0,
+            upkeep: Upkeep::default(),
             counts: OwnerCounts::default(),
             batch: Sizes::default(),
             commit: Durations::default(),

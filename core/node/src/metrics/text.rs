@@ -87,7 +87,7 @@ fn gateway(text: &mut Text, counts: &seriatim_engine::gateway::GatewayCounts) {
 /// A gauge or counter of every owner.
 type OwnerNumber = (&'static str, &'static str, &'static str, fn(&OwnerFigures) -> u64);
 
-const OWNER_NUMBERS: [OwnerNumber; 9] = [
+const OWNER_NUMBERS: [OwnerNumber; 11] = [
     ("seriatim_store_open", "gauge", "1 while the shard's store is open.", |owner| {
         u64::from(owner.store_open)
     }),
@@ -97,6 +97,15 @@ const OWNER_NUMBERS: [OwnerNumber; 9] = [
         "Times a failed store was opened again.",
         |owner| owner.reopened,
     ),
+    (
+        "seriatim_store_setbacks_total",
+        "counter",
+        "Times that the store's work in the background failed and was put off.",
+        |owner| owner.upkeep.setbacks,
+    ),
+    ("seriatim_store_damaged_runs", "gauge", "Runs that can't be merged: damaged.", |owner| {
+        owner.upkeep.damaged_runs as u64
+    }),
     ("seriatim_owned_channels", "gauge", "Channels of the shard.", |owner| {
         owner.counts.channels as u64
     }),

@@ -3,6 +3,7 @@
 //! Nothing of it is in a commit's way. What fails is tried again, as nothing was changed; only when
 //! nobody knows what is durable, the store is given up and must be opened again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,8 +21,21 @@ use crate::{Clock, StoreError, clock};
 /// How long failed work waits before it is tried again: a full disk stays full for a while.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
+/// A merge that fails again and again waits longer each time, up to this: nothing depends on it.
+const MERGE_RETRY_DELAY_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// Channels that are switched from one source to another before others get their turn.
 pub(super) const SWITCHED_AT_ONCE: usize = 256;
+
+/// How the work in the background does, since the store was opened.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Times that it failed and was put off.
+    pub setbacks: u64,
+    /// Runs that it found damaged. They stay as they are and are not merged; what of them can be
+    /// read is served.
+    pub damaged_runs: usize,
+}
 
 /// Why background work was not done.
 #[derive(Debug)]
@@ -44,6 +58,11 @@ impl From<FinishError> for Setback {
 }
 
 impl LogStore {
+    pub fn upkeep(&self) -> Upkeep {
+        let setbacks = self.setbacks.load(Ordering::Relaxed);
+        Upkeep { setbacks, damaged_runs: self.damaged().len() }
+    }
+
     /// Does the work in the background as it comes up, and tells `trims` of what it let go. Ages
     /// are told by `log_clock`. Returns when the store is given up.
     pub async fn maintain(
@@ -101,6 +120,7 @@ impl LogStore {
                     return error;
                 }
                 Err(Setback::Retry(error) | Setback::Damaged(_, error)) => {
+                    self.setbacks.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(shard = self.shard.0, %error, "a full segment can't be rewritten yet");
                     self.room.notify_waiters();
                     clock::sleep(&**clock, RETRY_DELAY).await;
@@ -116,27 +136,37 @@ impl LogStore {
         log_clock: LogClock,
         trims: &mpsc::Sender<TrimReport>,
     ) -> StoreError {
+        let (mut delay, mut told) = (RETRY_DELAY, BTreeSet::new());
         loop {
             let now = log_clock.at(clock.mono_now());
             self.seal_if_old(now).await;
             match self.trim_or_merge(now, clock, trims).await {
-                Ok(true) => {}
-                Ok(false) => self.wait_for_runs(clock).await,
+                Ok(true) => {
+                    delay = RETRY_DELAY;
+                    continue;
+                }
+                Ok(false) => {
+                    self.wait_for_runs(clock).await;
+                    continue;
+                }
                 Err(Setback::Fatal(error)) => {
                     self.give_up();
                     return error;
                 }
+                // It isn't merged again, but may be let go when it can be read.
                 Err(Setback::Damaged(run, error)) => {
-                    let run = run.file();
-                    tracing::error!(shard = self.shard.0, %error, run, "a run is damaged");
-                    // It isn't merged again, but may be let go when it can be read.
-                    clock::sleep(&**clock, RETRY_DELAY).await;
+                    if told.insert(run) {
+                        let run = run.file();
+                        tracing::warn!(shard = self.shard.0, %error, run, "a run is damaged");
+                    }
                 }
                 Err(Setback::Retry(error)) => {
                     tracing::warn!(shard = self.shard.0, %error, "runs can't be merged yet");
-                    clock::sleep(&**clock, RETRY_DELAY).await;
                 }
             }
+            self.setbacks.fetch_add(1, Ordering::Relaxed);
+            clock::sleep(&**clock, delay).await;
+            delay = (2 * delay).min(MERGE_RETRY_DELAY_MAX);
         }
     }
 

@@ -137,6 +137,7 @@ mod trim;
 mod tests;
 
 pub use check::{CheckReport, Damage, LostEntries, Progress, check, shards};
+pub use maintenance::Upkeep;
 pub use options::LogStoreOptions;
 pub use recovery::RecoveryReport;
 pub use retention::Retention;

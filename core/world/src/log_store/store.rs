@@ -1,7 +1,7 @@
 //! Appends to the log and answers from it.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ pub struct LogStore {
     /// Fewer full segments wait, or there is no hope that they will.
     pub(super) room: Notify,
     pub(super) flush_fails: AtomicBool,
+    pub(super) setbacks: AtomicU64,
     /// The background work met what only opening the store again can clear up.
     pub(super) given_up: AtomicBool,
 }
@@ -101,6 +102,7 @@ impl LogStore {
             runs_changed: Notify::new(),
             room: Notify::new(),
             flush_fails: AtomicBool::new(false),
+            setbacks: AtomicU64::new(0),
             given_up: AtomicBool::new(false),
         };
         Ok((store, report))
