@@ -19,6 +19,7 @@ use super::sample::{
 use crate::log_store::block::{BlockWriter, Section, SectionKind};
 use crate::log_store::footer::{FOOTER_BYTES, Footer};
 use crate::log_store::run_name::RunName;
+use crate::log_store::segment::{FORMAT_VERSION, OTHER_VERSION};
 use crate::log_store::{CheckReport, Damage, LogStore, Progress, check, shards};
 use crate::{Store as _, StoreError};
 
@@ -248,5 +249,28 @@ fn index_that_differs_from_the_records_is_found() {
             .map(|damage| (damage.file.as_str(), damage.what.as_str()))
             .collect();
         assert_eq!(found, [(MERGED, what)]);
+    }
+}
+
+#[test]
+fn run_of_another_version_is_refused_and_named() {
+    for version in [FORMAT_VERSION - 1, FORMAT_VERSION + 1] {
+        let (disk, _) = sound_log();
+        let mut bytes = disk.content(MERGED);
+        let start = bytes.len() - FOOTER_BYTES;
+        let footer = &mut bytes[start..];
+        footer[8..12].copy_from_slice(&version.to_le_bytes());
+        let checksum = crc32c::crc32c(&footer[..FOOTER_BYTES - 4]);
+        footer[FOOTER_BYTES - 4..].copy_from_slice(&checksum.to_le_bytes());
+        disk.put(MERGED, bytes.clone());
+
+        let refused = try_open(&disk, SEGMENT_BYTES).err().map(|error| error.to_string());
+        let refused = refused.unwrap_or_else(|| panic!("version {version} was opened"));
+        assert!(refused.contains(MERGED) && refused.contains(OTHER_VERSION), "{refused}");
+        assert_eq!(disk.content(MERGED), bytes, "it stays as it is");
+        let report = checked(&disk);
+        let [damage] = report.damages.as_slice() else { panic!("{report:?}") };
+        assert_eq!((damage.file.as_str(), damage.what.as_str()), (MERGED, OTHER_VERSION));
+        assert!(damage.is_fatal);
     }
 }
