@@ -90,11 +90,12 @@ impl Check {
 }
 
 fn print_report((shard, report): &(ShardId, CheckReport)) {
-    let CheckReport { runs, segments, entries, channels, epoch, bytes, .. } = report;
+    let CheckReport { runs, segments, entries, channels, epoch, bytes, read_positions, .. } =
+        report;
     let state = if report.damages.is_empty() { "sound" } else { "DAMAGED" };
     say(&format!(
         "shard {shard}: {state}. {entries} sound entries of {channels} channels in {runs} runs and \
-         {segments} segments, {bytes} bytes, epoch {epoch}"
+         {segments} segments, and {read_positions} sound read positions: {bytes} bytes, epoch {epoch}"
     ));
     if report.trimmed > 0 {
         say(&format!(
@@ -116,9 +117,11 @@ fn print_report((shard, report): &(ShardId, CheckReport)) {
 }
 
 fn print_damage(damage: &Damage) {
-    let Damage { file, offset, what, lost_entries, lost, .. } = damage;
+    let Damage { file, offset, what, is_of_reads, lost_entries, lost, .. } = damage;
     say(&format!("  {file}, byte {offset}: {what}"));
-    say(&format!("    known to be lost: {lost_entries} entries"));
+    if !is_of_reads {
+        say(&format!("    known to be lost: {lost_entries} entries"));
+    }
     let mut listed = 0;
     for LostEntries { channel, first, last } in lost {
         say(&format!("      {channel}: {first} to {last}"));
@@ -145,6 +148,7 @@ fn to_json(reports: &[(ShardId, CheckReport)]) -> serde_json::Value {
             "offset": damage.offset,
             "what": damage.what,
             "starts": !damage.is_fatal,
+            "read_positions": damage.is_of_reads,
             "lost_entries": damage.lost_entries,
             "lost": damage.lost.iter().map(lost).collect::<Vec<_>>(),
             "remedy": damage.remedy(),
@@ -159,6 +163,7 @@ fn to_json(reports: &[(ShardId, CheckReport)]) -> serde_json::Value {
             "channels": report.channels,
             "trimmed": report.trimmed,
             "epoch": report.epoch.0,
+            "read_positions": report.read_positions,
             "bytes": report.bytes,
             "torn_bytes": report.torn_bytes,
             "needless": report.needless,

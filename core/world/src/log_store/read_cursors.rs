@@ -58,7 +58,7 @@ struct Read {
     skipped_bytes: u64,
 }
 
-fn place(shard: ShardId) -> Place {
+pub(super) fn place(shard: ShardId) -> Place {
     Place { shard, segment: 0 }
 }
 
@@ -67,7 +67,8 @@ pub(super) fn file_name(shard: ShardId) -> String {
     format!("shard-{:04}.reads", shard.0)
 }
 
-fn temporary(shard: ShardId) -> String {
+/// What a crash may leave of writing it anew.
+pub(super) fn temporary(shard: ShardId) -> String {
     format!("shard-{:04}.reads.tmp", shard.0)
 }
 
@@ -165,7 +166,7 @@ impl ReadCursors {
     }
 }
 
-fn raise(positions: &mut Positions, ReadCursor { channel, user, seq }: ReadCursor) {
+pub(super) fn raise(positions: &mut Positions, ReadCursor { channel, user, seq }: ReadCursor) {
     let position = positions.entry((channel, user)).or_default();
     *position = seq.max(*position);
 }

@@ -18,6 +18,8 @@ pub struct Damage {
     /// The log can't be opened, or not be recovered from, with this file. Otherwise all but the
     /// lost entries is served.
     pub is_fatal: bool,
+    /// How far some users have read is lost with it, and no entry.
+    pub is_of_reads: bool,
     /// Entries that are known to be lost with it. What a file held before or after everything that
     /// could be read isn't among them.
     pub lost_entries: u64,
@@ -39,6 +41,10 @@ impl Damage {
         if self.is_fatal {
             "Stop here: with this file the server refuses the log. Put a sound copy of the file, \
              byte for byte, in its place (a backup has it under the same name), or start on a backup"
+        } else if self.is_of_reads {
+            "No message is lost: some users have read less, as far as the server knows, and it goes \
+             on so. To have their positions back, put a sound copy of the file in its place while \
+             the server is stopped (a backup has it under the same name)"
         } else {
             "The server serves everything but these entries. Put a sound copy of the file in its \
              place while the server is stopped (a backup has it under the same name)"
@@ -65,6 +71,7 @@ impl Findings {
                 offset: u64::MAX,
                 what: String::new(),
                 is_fatal: false,
+                is_of_reads: false,
                 lost_entries: 0,
                 lost: Vec::new(),
             });
@@ -76,6 +83,11 @@ impl Findings {
             damage.what = what.to_owned();
         }
         damage
+    }
+
+    /// Read positions are lost with this.
+    pub(super) fn of_reads(&mut self, file: &str, offset: u64, what: &str) {
+        self.add(file, offset, what).is_of_reads = true;
     }
 
     /// An error of reading a run's parts.

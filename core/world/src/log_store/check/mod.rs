@@ -5,9 +5,11 @@
 //! every damaged file and of what is lost. Three things can't be told from the files: that the
 //! newest of them are missing, that the last segment lost groups from its end (a crash does that to
 //! a group that nobody was told of), and that a run has fewer nonces than it was written with.
+//! Of the read positions beside the log the last can't be told either that were lost from the end.
 
 mod findings;
 mod heads;
+mod reads;
 mod run;
 mod segment;
 
@@ -19,6 +21,7 @@ use findings::{Findings, unreadable};
 use heads::Heads;
 
 use super::group::Place;
+use super::read_cursors;
 use super::run_name::{Job, RunName};
 use super::segment::{failed, file_name, number_of};
 use crate::{Disk, DiskFile, StoreError};
@@ -36,6 +39,8 @@ pub struct CheckReport {
     pub trimmed: u64,
     /// The newest epoch; 0 if nobody ever claimed the shard.
     pub epoch: Epoch,
+    /// Users' positions in channels that are known: one for each of both at most.
+    pub read_positions: u64,
     pub bytes: u64,
     /// Bytes at the end that a crash left of a group. Opening the log cuts them off.
     pub torn_bytes: u64,
@@ -92,11 +97,12 @@ pub async fn check(
             check.skip(part);
             continue;
         };
-        let is_last = index + 1 == parts.len();
+        let is_last = matches!(parts.get(index + 1), None | Some(Part::Reads));
         match part {
             Part::Run(name) => check.run(disk, *name).await,
             Part::Segment(number) => check.segment(&*file, *number, is_last).await,
             Part::Missing(_) => {}
+            Part::Reads => check.reads(&*file).await,
         }
         check.report.bytes += bytes;
         progress(Progress { bytes: check.report.bytes, bytes_total });
@@ -110,6 +116,8 @@ enum Part {
     Segment(u32),
     /// Described by the segments that should be in it.
     Missing(RunName),
+    /// How far users have read. It follows all of the log.
+    Reads,
 }
 
 struct Check {
@@ -144,6 +152,11 @@ impl Check {
         let temporary = [Job::Flush, Job::Merge].map(|job| job.temporary(shard));
         self.report.needless =
             names.iter().filter(|name| temporary.contains(name)).cloned().collect();
+        let has_reads = names.contains(&read_cursors::file_name(shard));
+        if has_reads {
+            let left = read_cursors::temporary(shard);
+            self.report.needless.extend(names.iter().find(|name| **name == left).cloned());
+        }
         let mut runs: Vec<RunName> =
             names.iter().filter_map(|name| RunName::of(name, shard)).collect();
         // Of those that begin with the same segment, the one that covers the others is first.
@@ -180,6 +193,7 @@ impl Check {
             parts.push(Part::Segment(segment));
             upto = segment;
         }
+        parts.extend(has_reads.then_some(Part::Reads));
         parts
     }
 
@@ -189,6 +203,11 @@ impl Check {
             Part::Run(run) => (run.file(), disk.open(&run.file()).await),
             Part::Segment(segment) => {
                 let name = file_name(Place { shard: self.shard, segment: *segment });
+                let opened = disk.open(&name).await;
+                (name, opened)
+            }
+            Part::Reads => {
+                let name = read_cursors::file_name(self.shard);
                 let opened = disk.open(&name).await;
                 (name, opened)
             }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use seriatim_engine::entry::ReadCursor;
 use seriatim_engine::ids::{Epoch, SeqNo, UserId};
+use seriatim_engine::time::LogTime;
 
 use super::memory_disk::{MemoryDisk, Operation};
-use super::sample::{SHARD, channel, open, poll_once, run};
-use crate::log_store::LogStore;
+use super::sample::{SHARD, channel, message, open, poll_once, run};
+use crate::log_store::group::{Place, Stamp, encode_entries, encode_reads};
+use crate::log_store::segment::SEGMENT_HEADER_BYTES;
+use crate::log_store::{CheckReport, LogStore, check};
 use crate::{Store as _, StoreError};
 
 const FILE: &str = "shard-0000.reads";
@@ -123,4 +126,83 @@ fn failed_note_is_the_last_one_until_the_store_is_opened_again() {
         assert_eq!(positions(&again), expected(&[("c u1", 5)]));
         note(&again, epoch, &[read("c", 1, 8)]).unwrap();
     }
+}
+
+/// A file of three notes; where each ends, the header first.
+fn noted() -> (MemoryDisk, Vec<u8>, Vec<usize>) {
+    let disk = MemoryDisk::default();
+    let (store, epoch) = claimed(&disk);
+    let mut ends = vec![SEGMENT_HEADER_BYTES as usize];
+    for user in 1..=3 {
+        note(&store, epoch, &[read("c", user, 7)]).unwrap();
+        ends.push(disk.content(FILE).len());
+    }
+    let sound = disk.content(FILE);
+    (disk, sound, ends)
+}
+
+fn checked(disk: &MemoryDisk, content: &[u8]) -> CheckReport {
+    let disk = disk.copy();
+    disk.put(FILE, content.to_vec());
+    run(check(&disk, SHARD, |_| {})).unwrap()
+}
+
+#[test]
+fn a_check_names_the_first_damage_of_a_file_with_any_bit_flipped() {
+    let (disk, sound, ends) = noted();
+    let report = checked(&disk, &sound);
+    assert_eq!((report.damages.len(), report.read_positions, report.torn_bytes), (0, 3, 0));
+    let last = ends[2];
+    for bit in 0..sound.len() * 8 {
+        let mut content = sound.clone();
+        content[bit / 8] ^= 1 << (bit % 8);
+        let report = checked(&disk, &content);
+        if bit / 8 >= last {
+            // As a crash may have left it.
+            assert_eq!((&report.damages, report.read_positions), (&Vec::new(), 2), "bit {bit}");
+            assert_eq!(report.torn_bytes, (sound.len() - last) as u64, "bit {bit}");
+            continue;
+        }
+        let [damage] = report.damages.as_slice() else { panic!("bit {bit}: {report:?}") };
+        let begin = ends.iter().rev().find(|end| **end <= bit / 8).copied().unwrap_or(0);
+        assert_eq!((damage.file.as_str(), damage.offset), (FILE, begin as u64), "bit {bit}");
+        assert!(damage.is_of_reads && !damage.is_fatal && damage.lost_entries == 0, "bit {bit}");
+        assert!(damage.remedy().contains("No message is lost"), "bit {bit}");
+        assert_eq!(report.read_positions, if begin == 0 { 3 } else { 2 }, "bit {bit}");
+    }
+}
+
+#[test]
+fn a_check_of_a_truncated_file_tells_what_is_cut_short() {
+    let (disk, sound, ends) = noted();
+    for length in 0..sound.len() {
+        let report = checked(&disk, &sound[..length]);
+        let end = ends.iter().rev().find(|end| **end <= length);
+        let positions = ends.iter().skip(1).filter(|end| **end <= length).count() as u64;
+        assert_eq!(report.read_positions, positions, "length {length}");
+        let offsets: Vec<u64> = report.damages.iter().map(|damage| damage.offset).collect();
+        match end {
+            // There never is a file without its header.
+            None => assert_eq!((offsets, report.torn_bytes), (vec![0], 0), "length {length}"),
+            Some(end) => {
+                let torn = (length - end) as u64;
+                assert_eq!((offsets, report.torn_bytes), (vec![], torn), "length {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_check_takes_no_record_of_the_log_for_a_read_position() {
+    let (disk, sound, ends) = noted();
+    let place = Place { shard: SHARD, segment: 0 };
+    let stamp = Stamp { epoch: Epoch(1), at: LogTime(0) };
+    let at = u32::try_from(ends[1]).unwrap();
+    let mut content = sound[..ends[1]].to_vec();
+    content.extend(encode_entries(&[message("c", 1, "hi")], stamp, place, at).0);
+    let next = u32::try_from(content.len()).unwrap();
+    content.extend(encode_reads(&[read("c", 2, 9)], Epoch(1), place, next));
+    let report = checked(&disk, &content);
+    let offsets: Vec<u64> = report.damages.iter().map(|damage| damage.offset).collect();
+    assert_eq!((offsets, report.read_positions), (vec![u64::from(at)], 2));
 }
