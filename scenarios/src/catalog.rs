@@ -32,6 +32,7 @@ const FILES: &[(&str, &str)] = &[
     ("scroll-back.toml", include_str!("../catalog/scroll-back.toml")),
     ("busy-workspace.toml", include_str!("../catalog/busy-workspace.toml")),
     ("noisy-neighbours.toml", include_str!("../catalog/noisy-neighbours.toml")),
+    ("slow-neighbours.toml", include_str!("../catalog/slow-neighbours.toml")),
     ("presence.toml", include_str!("../catalog/presence.toml")),
     ("presence-owner-restart.toml", include_str!("../catalog/presence-owner-restart.toml")),
     ("two-devices.toml", include_str!("../catalog/two-devices.toml")),

@@ -67,7 +67,7 @@ pub(crate) fn draw(scenario: &Scenario, choices: &Choices) -> Plan {
         sync: scenario.cluster.sync,
         tick: scenario.tick,
         users,
-        noise: noise::planned(scenario, &channels, &faults),
+        noise: noise::planned(scenario, choices, &channels, &faults),
         channels,
         faults,
         workload_end: scenario.workload_end(),

@@ -203,6 +203,9 @@ pub struct PlannedNoise {
     /// When it begins; `None` when nobody makes any.
     pub at: Option<Duration>,
     pub channels: BTreeSet<ChannelKey>,
+    /// They read slowly from then on until the workload is over.
+    pub slow_readers: BTreeSet<ClientIndex>,
+    pub slow_bytes_per_s: u32,
     /// Beginnings and ends of faults. What is under way then is slow for another reason.
     pub disturbances: Vec<Range<Duration>>,
 }

@@ -125,6 +125,10 @@ pub struct Noise {
     pub hot_channels: u32,
     /// Workspaces all of whose channels are noisy.
     pub busy_workspaces: u32,
+    /// Clients that read from their sockets slowly.
+    pub slow_readers: u32,
+    /// How fast each of them reads.
+    pub slow_bytes_per_s: u32,
     /// Sent into all noisy channels together, beside what the workload sends.
     pub sends_per_s: u32,
 }

@@ -84,7 +84,9 @@ pub(crate) struct Noise {
     pub(crate) at_s: Spanned<Seconds>,
     pub(crate) hot_channels: Option<Spanned<i64>>,
     pub(crate) busy_workspaces: Option<Spanned<i64>>,
-    pub(crate) sends_per_s: Spanned<i64>,
+    pub(crate) slow_readers: Option<Spanned<i64>>,
+    pub(crate) slow_bytes_per_s: Option<Spanned<i64>>,
+    pub(crate) sends_per_s: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -11,6 +11,7 @@ use seriatim_scenarios::plan::{Action, Op, Plan, PlannedUser, earlier};
 use seriatim_world::World;
 
 use crate::recorder::{Listener, Recorder};
+use crate::slow_reader::SlowNet;
 use crate::time::SimTime;
 
 /// A token outlives every run.
@@ -68,12 +69,27 @@ impl Users {
             first_gateway: user.home_gateway,
             background_timer: Some(HIDDEN_TAB_TIMER),
         };
+        let world = self.world_of(world, client);
         let names = self.gateway_names.clone();
         let mut listener = Listener::new(self.recorder.clone(), client, workspace, names);
         let clock = world.clock.clone();
         let on_event = move |event| listener.heard(sim_time(clock.mono_now()), event);
-        let (handle, _task) = start(world.clone(), options, on_event);
+        let (handle, _task) = start(world, options, on_event);
         handle
+    }
+
+    /// The world as the client has it: a slow reader's sockets are slow.
+    fn world_of(&self, world: &World, client: ClientIndex) -> World {
+        let noise = &self.plan.noise;
+        match noise.at {
+            Some(from) if noise.slow_readers.contains(&client) => {
+                let (bytes_per_s, until) = (noise.slow_bytes_per_s, self.plan.workload_end);
+                let clock = world.clock.clone();
+                let net = SlowNet { net: world.net.clone(), clock, bytes_per_s, from, until };
+                World { net: Arc::new(net), ..world.clone() }
+            }
+            Some(_) | None => world.clone(),
+        }
     }
 
     fn act(&self, handle: &Handle, client: ClientIndex, at: SimTime, action: &Action) {

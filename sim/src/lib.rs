@@ -27,6 +27,7 @@ pub mod peaks;
 pub mod recorder;
 pub mod run;
 mod shared;
+mod slow_reader;
 pub mod spawn;
 pub mod supervisor;
 pub mod time;

@@ -7,6 +7,7 @@ use seriatim_engine::ids::ChannelKey;
 
 use super::{add_send, moment, sends};
 use crate::choices::Choices;
+use crate::history::ClientIndex;
 use crate::plan::{PlannedChannel, PlannedFault, PlannedNoise, PlannedUser};
 use crate::scenario::{Noise, Range, Scenario};
 
@@ -30,6 +31,7 @@ fn is_noisy(scenario: &Scenario, index: u32) -> bool {
 /// Who the noise-makers are, and when others are slow for another reason.
 pub(super) fn planned(
     scenario: &Scenario,
+    choices: &Choices,
     channels: &[PlannedChannel],
     faults: &[PlannedFault],
 ) -> PlannedNoise {
@@ -39,8 +41,20 @@ pub(super) fn planned(
     PlannedNoise {
         at: scenario.noise.as_ref().map(|noise| noise.at),
         channels,
+        slow_readers: slow_readers(scenario, choices),
+        slow_bytes_per_s: scenario.noise.as_ref().map_or(0, |noise| noise.slow_bytes_per_s),
         disturbances: faults.iter().map(disturbance).collect(),
     }
+}
+
+/// Users are ranked by a choice of their own, so that one more makes nobody else slow or fast.
+fn slow_readers(scenario: &Scenario, choices: &Choices) -> BTreeSet<ClientIndex> {
+    let count = scenario.noise.as_ref().map_or(0, |noise| noise.slow_readers);
+    let rank = |user: u32| (choices.value("slow-reader", u64::from(user), 0), user);
+    let mut ranked: Vec<(u64, u32)> = (0..scenario.workload.users).map(rank).collect();
+    ranked.sort_unstable();
+    let count = usize::try_from(count).expect("a u32 fits");
+    ranked.into_iter().take(count).map(|(_, user)| ClientIndex(user)).collect()
 }
 
 /// Each message of the noise has a moment and a channel of its own, as those of the workload have.
@@ -102,6 +116,16 @@ mod tests {
         for (at, channel) in made {
             assert!((9..14).contains(&at.as_secs()) && noisy.noise.channels.contains(&channel));
         }
+    }
+
+    #[test]
+    fn slow_readers_are_drawn_and_nothing_else_changes() {
+        let noise = |count| format!("[noise]\nat_s = 9\nslow_readers = {count}\n");
+        let (quiet, few, more) = (plan(""), plan(&noise(3)), plan(&noise(4)));
+        assert_eq!((&few.users, &few.channels), (&quiet.users, &quiet.channels));
+        assert_eq!((few.noise.slow_readers.len(), few.noise.channels.len()), (3, 0));
+        assert!(few.noise.slow_readers.is_subset(&more.noise.slow_readers));
+        assert_eq!(more.noise.slow_bytes_per_s, 2_000);
     }
 
     #[test]

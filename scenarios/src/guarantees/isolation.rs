@@ -1,4 +1,5 @@
-//! `isolation`: a hot channel or a busy workspace doesn't delay others beyond the scenario's bound.
+//! `isolation`: a hot channel, a busy workspace or a slow reader doesn't delay others beyond the
+//! scenario's bound.
 //!
 //! The scenario names who makes noise, and when it begins. What is judged is the messages of the
 //! others: how long until their senders know that they are in the log, and until each recipient has
@@ -126,6 +127,23 @@ impl Isolation {
             what.channel().is_some_and(|key| self.noise.channels.contains(key))
         });
         channel
+    }
+
+    /// What a slow reader sends comes late by itself: while much is queued for it, nothing more is
+    /// read from it.
+    fn is_of_slow_reader(&self, what: &What) -> bool {
+        if self.noise.slow_readers.is_empty() {
+            return false;
+        }
+        if let What::Invoked { client, .. }
+        | What::Accepted { client, .. }
+        | What::Rejected { client, .. }
+        | What::Delivered { client, .. } = what
+        {
+            self.noise.slow_readers.contains(client)
+        } else {
+            false
+        }
     }
 
     /// What noise-makers do is counted, not judged.
@@ -339,6 +357,10 @@ impl Guarantee for Isolation {
             }
         }
         let Some(number) = seen.channel else { return };
+        if self.is_of_slow_reader(what) {
+            self.count_noise(what);
+            return;
+        }
         if self.channel(number, what).is_noisy == Some(true) {
             self.count_noise(what);
         } else if let What::Invoked { client, nonce, .. } = what {
@@ -427,6 +449,18 @@ mod tests {
         let noise = PlannedNoise { channels, ..noise() };
         let nothing = ["nothing of others was delivered beside the noise"];
         assert_eq!(found(BOUND, noise, late(30)), nothing);
+    }
+
+    #[test]
+    fn slow_readers_may_wait_for_ever_and_what_they_send_too() {
+        let slow = |client| {
+            let slow_readers = [ClientIndex(client)].into();
+            PlannedNoise { slow_readers, ..noise() }
+        };
+        // Client 1 has message 4 late, which client 0 is told of later still.
+        assert_eq!(found(BOUND, slow(1), late(30)), LATE[..1]);
+        let nothing = ["nothing of others was delivered beside the noise"];
+        assert_eq!(found(BOUND, slow(0), late(30)), nothing);
     }
 
     #[test]

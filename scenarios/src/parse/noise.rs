@@ -16,6 +16,12 @@ const BOUND_MS_MAX: i64 = 3_600_000;
 /// A hundredfold. What may be so much slower is no bound.
 const PERCENT_MAX: i64 = 10_000;
 
+/// A slow line's worth: a small page of the log a second.
+const SLOW_BYTES: u32 = 2_000;
+
+/// Who reads as fast as that is not slow.
+const SLOW_BYTES_MAX: i64 = 1_000_000;
+
 /// Quiet at least so long before the noise, and noise at least so long: what is compared needs some
 /// messages on either side.
 const PHASE_MIN: Duration = Duration::from_secs(1);
@@ -48,8 +54,15 @@ impl Reader<'_> {
         let hot_channels = self.number_or("hot_channels", hot, (0, CHANNELS_MAX), 0)?;
         let busy = raw.busy_workspaces.as_ref();
         let busy_workspaces = self.number_or("busy_workspaces", busy, (0, WORKSPACES_MAX), 0)?;
-        if hot_channels + busy_workspaces == 0 {
-            let message = "nobody makes the noise; give `hot_channels` or `busy_workspaces`";
+        let slow = raw.slow_readers.as_ref();
+        let others_too = i64::from(workload.users / 2);
+        let slow_readers = self.number_or("slow_readers", slow, (0, others_too), 0)?;
+        let slow_bytes = raw.slow_bytes_per_s.as_ref();
+        let slow_bytes_per_s =
+            self.number_or("slow_bytes_per_s", slow_bytes, (1, SLOW_BYTES_MAX), SLOW_BYTES)?;
+        if hot_channels + busy_workspaces + slow_readers == 0 {
+            let message = "nobody makes the noise; give `hot_channels`, `busy_workspaces` or \
+                           `slow_readers`";
             return Err(self.fail(span, message));
         }
         let quiet = (0..workload.channels)
@@ -60,7 +73,21 @@ impl Reader<'_> {
                            or lower `hot_channels` or `busy_workspaces`";
             return Err(self.fail(span, message));
         }
-        let sends_per_s = self.number("noise.sends_per_s", &raw.sends_per_s, 1, RATE_MAX)?;
+        let sends_per_s = match &raw.sends_per_s {
+            Some(raw) if hot_channels + busy_workspaces > 0 => {
+                self.number("noise.sends_per_s", raw, 1, RATE_MAX)?
+            }
+            Some(raw) => {
+                let message = "`sends_per_s` go into noisy channels, and there are none; give \
+                               `hot_channels` or `busy_workspaces`, or take it away";
+                return Err(self.fail(raw.span(), message));
+            }
+            None if hot_channels + busy_workspaces > 0 => {
+                let message = "the noisy channels are silent; give `sends_per_s`";
+                return Err(self.fail(span, message));
+            }
+            None => 0,
+        };
         let sends = |per_s: u32, time: Duration| i64::from(per_s) * whole_s(time);
         let all = sends(workload.sends_per_s, workload.duration) + sends(sends_per_s, end - at);
         if all > SENDS_MAX {
@@ -68,9 +95,9 @@ impl Reader<'_> {
                 "{all} sends in all; the limit is {SENDS_MAX}: lower `noise.sends_per_s` or \
                  `duration_s`"
             );
-            return Err(self.fail(raw.sends_per_s.span(), message));
+            return Err(self.fail(span, message));
         }
-        Ok(Noise { at, hot_channels, busy_workspaces, sends_per_s })
+        Ok(Noise { at, hot_channels, busy_workspaces, slow_readers, slow_bytes_per_s, sends_per_s })
     }
 
     /// How long a disk takes to sync.

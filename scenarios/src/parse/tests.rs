@@ -47,6 +47,8 @@ duration_s = 60.5
 at_s = 20.5
 hot_channels = 2
 busy_workspaces = 1
+slow_readers = 3
+slow_bytes_per_s = 5000
 sends_per_s = 77
 
 [simulator]
@@ -126,7 +128,14 @@ fn a_file_with_every_key_is_read_as_it_is_written() {
     assert_eq!(scenario.cluster.sync.map(|sync| sync.max), Some(Duration::from_millis(9)));
     assert_eq!(scenario.network.link_bytes_per_s, Some(123_456));
     let at = Duration::from_millis(20_500);
-    let noise = Noise { at, hot_channels: 2, busy_workspaces: 1, sends_per_s: 77 };
+    let noise = Noise {
+        at,
+        hot_channels: 2,
+        busy_workspaces: 1,
+        slow_readers: 3,
+        slow_bytes_per_s: 5_000,
+        sends_per_s: 77,
+    };
     assert_eq!(scenario.noise, Some(noise));
     let isolation = IsolationBound {
         p99: Duration::from_millis(150),
@@ -330,6 +339,12 @@ fn noise_needs_quiet_before_it_and_somebody_who_makes_it_and_somebody_who_does_n
         let all = noise(&format!("at_s = 9\n{all}"));
         assert!(all.contains("no channel is left that is not noisy"), "{all}");
     }
+    let slow = noise("at_s = 9\nslow_readers = 2");
+    assert!(slow.contains("`sends_per_s` go into noisy channels, and there are none"), "{slow}");
+    let silent = error("[noise]\nat_s = 9\nhot_channels = 1\n");
+    assert!(silent.contains("the noisy channels are silent; give `sends_per_s`"), "{silent}");
+    let everybody = noise("at_s = 9\nslow_readers = 51");
+    assert!(everybody.contains("`slow_readers` is 51; give 0 to 50"), "{everybody}");
     let bound = error("[expect]\nisolation = { p99_ms = 9 }\n");
     assert!(bound.starts_with("3:13: `isolation` bounds what others notice of noise"), "{bound}");
     let percent = error("[expect]\nisolation = { p99_ms = 9, p99_percent = 99 }\n");
