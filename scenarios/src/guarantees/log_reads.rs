@@ -157,14 +157,17 @@ impl Default for LogReads {
 }
 
 impl Channel {
-    /// The head when the page was asked for that is answered now.
+    /// The head when the page was asked for that is answered now. Of several that were asked for in
+    /// the same words, nobody knows which it is: the oldest may be, as long as one of them is open.
     fn answered(&mut self, client: ClientIndex, bound: HistoryBound) -> Option<SeqNo> {
         let is_it = |asked: &(ClientIndex, HistoryBound, SeqNo)| {
             let (one, other, _) = asked;
             *one == client && *other == bound
         };
-        let at = self.asked.iter().position(is_it)?;
-        Some(self.asked.remove(at).2)
+        let (_, _, head) = *self.asked.iter().find(|asked| is_it(asked))?;
+        let newest = self.asked.iter().rposition(is_it)?;
+        self.asked.remove(newest);
+        Some(head)
     }
 
     /// The latest time up to each position, from 1 on.
@@ -361,6 +364,19 @@ mod tests {
         );
         assert!(!holds(since(1_003), &[2, 3, 4], false), "begins too early");
         assert!(!holds(since(1_004), &[], false), "there is one");
+    }
+
+    #[test]
+    fn of_two_pages_asked_for_in_the_same_words_either_may_be_refused() {
+        let bound = HistoryBound::After(SeqNo(2));
+        let (channel, code) = (channel(), "busy".to_owned());
+        let refused = What::PageRefused { client: ClientIndex(0), channel, bound, code };
+        let late = [page_asked(0, bound), refused, page_read(0, hello())];
+        let history = healthy()
+            .before(&received(0, "a", more()), [page_asked(0, bound)])
+            .before(OVER, late)
+            .before(OVER, [page_ended(0, bound, false)]);
+        assert_eq!(judged(LogReads::default(), history), [""; 0]);
     }
 
     /// Client 1, who has everything, forgets it, and is served anew.
