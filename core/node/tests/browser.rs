@@ -174,15 +174,28 @@ impl Browser {
         what: &str,
         expression: &str,
     ) {
-        let deadline = self.world.clock.mono_now() + time + PATIENCE;
+        if !self.comes_to_hold(page, expression, time + PATIENCE).await {
+            let text = self.value(page, "document.body.innerText").await;
+            let complaints = &self.complaints;
+            panic!("waited in vain: {what} ({expression})\n{text:#}\n{complaints:#?}");
+        }
+    }
+
+    /// Whether a JavaScript expression holds within `time`.
+    pub(crate) async fn comes_to_hold(
+        &mut self,
+        page: &Page,
+        expression: &str,
+        time: Duration,
+    ) -> bool {
+        let deadline = self.world.clock.mono_now() + time;
         while self.value(page, &format!("Boolean({expression})")).await != true {
             if self.world.clock.mono_now() >= deadline {
-                let text = self.value(page, "document.body.innerText").await;
-                let complaints = &self.complaints;
-                panic!("waited in vain: {what} ({expression})\n{text:#}\n{complaints:#?}");
+                return false;
             }
             sleep(&*self.world.clock, Duration::from_millis(20)).await;
         }
+        true
     }
 
     /// Presses the mouse in the middle of the element, as a person would: what covers it, gets it.

@@ -12,6 +12,9 @@ use crate::user::world;
 /// More than a page of the log holds, so that catching up takes several.
 const MISSED: usize = 120;
 
+/// How long a channel may take to be shown before it is clicked again.
+const TURNING: Duration = Duration::from_secs(10);
+
 const DESK: (u32, u32) = (1_280, 800);
 const PHONE: (u32, u32) = (390, 844);
 
@@ -50,6 +53,18 @@ impl Person {
 
     pub(crate) async fn is_live(&self, browser: &mut Browser) {
         browser.until(&self.page, "a session", "document.querySelector('#app.live')").await;
+    }
+
+    /// Clicks on a channel until it is shown: a list that grows moves away under the mouse.
+    pub(crate) async fn turn_to(&self, browser: &mut Browser, channel: &str) {
+        let shown = format!("document.querySelector('#channel-name').textContent == '# {channel}'");
+        for _ in 0..5 {
+            browser.click(&self.page, &format!("[data-channel={channel}]")).await;
+            if browser.comes_to_hold(&self.page, &shown, TURNING).await {
+                return;
+            }
+        }
+        panic!("{channel} was clicked and isn't shown");
     }
 
     pub(crate) async fn join(&self, browser: &mut Browser, channel: &str) {
@@ -279,7 +294,7 @@ async fn unread_is_counted(browser: &mut Browser, ada: &Person, bob: &Person) {
     let badge = "[data-channel=general] .badge";
     let three = format!("document.querySelector({badge:?})?.textContent == 3");
     browser.until(&bob.page, "three unread", &three).await;
-    browser.click(&bob.page, "[data-channel=general]").await;
+    bob.turn_to(browser, "general").await;
     bob.sees(browser, "three").await;
     browser.until(&bob.page, "none unread", &format!("!document.querySelector({badge:?})")).await;
 }
@@ -293,24 +308,24 @@ async fn read_elsewhere_is_read_here(
 ) {
     let device = Person::arrive(browser, &server.address, data, "bob").await;
     // While either showed the channel, what is unread could be read before it is looked for.
-    for page in [&device.page, &bob.page] {
-        browser.click(page, "[data-channel=random]").await;
+    for page in [&device, bob] {
+        page.turn_to(browser, "random").await;
     }
     ada.write(browser, "on which device?").await;
     let one = "document.querySelector('[data-channel=general] .badge')?.textContent == 1";
     browser.until(&device.page, "one unread", one).await;
-    browser.click(&bob.page, "[data-channel=general]").await;
+    bob.turn_to(browser, "general").await;
     bob.sees(browser, "on which device?").await;
     let none = "!document.querySelector('[data-channel=general] .badge')";
     browser.until(&device.page, "read on the first device", none).await;
 
-    browser.click(&bob.page, "[data-channel=random]").await;
+    bob.turn_to(browser, "random").await;
     ada.write(browser, "not seen on any").await;
     browser.until(&device.page, "one unread", one).await;
     browser.on(&device.page, "Page.reload", serde_json::json!({})).await;
     browser.until(&device.page, "one unread after a reload", one).await;
     browser.on(&device.page, "Page.navigate", serde_json::json!({ "url": "about:blank" })).await;
-    browser.click(&bob.page, "[data-channel=general]").await;
+    bob.turn_to(browser, "general").await;
     bob.sees(browser, "not seen on any").await;
 }
 
@@ -323,7 +338,7 @@ async fn channels_are_made_and_left(browser: &mut Browser, bob: &Person) {
     }
     let gone = "!document.querySelector('[data-channel=board]')";
     browser.until(&bob.page, "the channel is gone", gone).await;
-    browser.click(&bob.page, "[data-channel=general]").await;
+    bob.turn_to(browser, "general").await;
 }
 
 /// Ada looks for channels: bob's public one is there, his private one isn't, and hers need no finding.
@@ -338,7 +353,7 @@ async fn channels_are_found(browser: &mut Browser, ada: &Person) {
     let all = "document.getElementById('found-hint').textContent == 'You are in all of them.'";
     browser.until(&ada.page, "nothing to join", all).await;
     browser.click(&ada.page, "#browse summary").await;
-    browser.click(&ada.page, "[data-channel=general]").await;
+    ada.turn_to(browser, "general").await;
 }
 
 async fn cut_and_caught_up(browser: &mut Browser, ada: &Person, bob: &Person) {

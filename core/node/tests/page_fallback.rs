@@ -79,7 +79,7 @@ async fn the_page_polls_where_no_websocket_comes_through() {
     ada.join(&mut browser, "random").await;
     talk(&mut browser, [&ada, &bob], "in a channel joined by polls").await;
     for person in [&ada, &bob] {
-        browser.click(&person.page, "[data-channel=general]").await;
+        person.turn_to(&mut browser, "general").await;
     }
     assert_eq!(ada.text(&mut browser, "#transport").await, "long polling");
 
