@@ -519,14 +519,16 @@ impl Listener {
             ClientEvent::Read { channel, seq } => {
                 What::ReadTold { client, channel: self.key(channel), seq }
             }
-            ClientEvent::LogPage { channel, bound, more, entries: _ } => {
+            ClientEvent::LogPage { channel, bound, more, entries: _, trimmed_upto: _ } => {
                 What::PageEnded { client, channel: self.key(channel), bound, more }
             }
             ClientEvent::LogRefused { channel, bound, code, message: _ } => {
                 let code = code.as_str().to_owned();
                 What::PageRefused { client, channel: self.key(channel), bound, code }
             }
-            ClientEvent::CaughtUp { .. } | ClientEvent::HeartbeatAnswered => return None,
+            ClientEvent::CaughtUp { .. }
+            | ClientEvent::Trimmed { .. }
+            | ClientEvent::HeartbeatAnswered => return None,
         })
     }
 

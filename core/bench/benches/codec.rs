@@ -220,5 +220,6 @@ fn accepted() -> ServerFrame {
 
 fn page() -> ServerFrame {
     let messages = (1..=PAGE_ENTRIES).map(message).collect();
-    ServerFrame::Page { reply_to: 8, channel: channel(), messages, more: true }
+    let (channel, more, trimmed_upto) = (channel(), true, None);
+    ServerFrame::Page { reply_to: 8, channel, messages, more, trimmed_upto }
 }

@@ -53,6 +53,21 @@ impl ChannelView {
         Ok(())
     }
 
+    /// The entries up to `upto` are gone. Gives the last one before that was handed on, if some
+    /// after it will never be; appends those behind them that are due to `due`.
+    pub fn skip(&mut self, upto: SeqNo, due: &mut Vec<Entry>) -> Option<SeqNo> {
+        if upto <= self.last {
+            return None;
+        }
+        let before = std::mem::replace(&mut self.last, upto);
+        self.early = self.early.split_off(&upto.next());
+        while let Some(entry) = self.early.remove(&self.last.next()) {
+            self.last = entry.seq;
+            due.push(entry);
+        }
+        Some(before)
+    }
+
     /// Whether to ask for the entries after [`Self::last`]: there is a gap and nobody asked yet.
     pub fn should_fill(&mut self) -> bool {
         let ask = !self.filling && !self.early.is_empty();
@@ -96,6 +111,19 @@ mod tests {
         view.filled();
         assert!(!view.should_fill());
         assert_eq!(view.last(), SeqNo(13));
+    }
+
+    #[test]
+    fn what_is_gone_is_skipped_and_what_waits_behind_it_comes_out() {
+        let mut view = ChannelView::new(SeqNo(10));
+        for early in [13, 15, 16, 18] {
+            assert!(take(&mut view, early).is_empty());
+        }
+        let mut due = Vec::new();
+        assert_eq!(view.skip(SeqNo(10), &mut due), None);
+        assert_eq!(view.skip(SeqNo(14), &mut due), Some(SeqNo(10)));
+        assert_eq!(due.iter().map(|entry| entry.seq.0).collect::<Vec<_>>(), [15, 16]);
+        assert_eq!(take(&mut view, 17), [17, 18]);
     }
 
     #[test]

@@ -107,6 +107,17 @@ impl Cursor {
         Offer::Part(part)
     }
 
+    /// Entries up to `upto` are gone: the session goes on behind them. Gives the last one that it is
+    /// not sent, if there are any.
+    pub fn skip(&mut self, upto: SeqNo) -> Option<SeqNo> {
+        let upto = upto.min(self.until);
+        if upto <= self.sent_upto {
+            return None;
+        }
+        self.sent_upto = upto;
+        Some(upto)
+    }
+
     /// Whether the session has to be looked at: it is behind `head` and nothing is under way, or
     /// it is owed word that it has caught up, or that this is all it gets.
     pub fn is_unsettled(&self, head: SeqNo) -> bool {
@@ -321,6 +332,17 @@ mod tests {
         cursor.end(None);
         assert_eq!(cursor.ended(), None, "a member again");
         assert_eq!(cursor.offer(&frames(7..=9), &mut queue), part(&[8, 9]));
+    }
+
+    #[test]
+    fn a_session_goes_on_behind_what_is_gone_but_not_behind_its_end() {
+        let (mut cursor, mut queue) = (cursor(5), SendQueue::default());
+        assert_eq!(cursor.skip(SeqNo(5)), None);
+        assert_eq!(cursor.skip(SeqNo(7)), Some(SeqNo(7)));
+        assert_eq!(cursor.offer(&frames(8..=8), &mut queue), Offer::All);
+        cursor.end(Some(SeqNo(9)));
+        assert_eq!(cursor.skip(SeqNo(12)), Some(SeqNo(9)));
+        assert_eq!((cursor.ended(), cursor.skip(SeqNo(12))), (Some(SeqNo(9)), None));
     }
 
     #[test]

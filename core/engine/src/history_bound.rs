@@ -1,9 +1,10 @@
-//! Which page of a channel's log is wanted.
+//! Which page of a channel's log is wanted, and what comes.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::entry::Entry;
 use crate::ids::SeqNo;
 use crate::time::WallTime;
 
@@ -27,6 +28,15 @@ impl fmt::Display for HistoryBound {
             Self::Since(at) => write!(f, "since {at}"),
         }
     }
+}
+
+/// A page of a channel's log.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct HistoryPage {
+    /// Consecutive, in order.
+    pub entries: Vec<Entry>,
+    /// Of the entries that were asked for, those up to this one are gone, and with them all before.
+    pub trimmed_upto: Option<SeqNo>,
 }
 
 /// A request names no bound, or several.

@@ -38,7 +38,7 @@ pub struct LinkHello {
 }
 
 /// The version of the frames in this file.
-pub const LINK_VERSION: u32 = 7;
+pub const LINK_VERSION: u32 = 8;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToOwner {
@@ -161,6 +161,8 @@ pub enum FromOwner {
     Page {
         ticket: Ticket,
         entries: Vec<Entry>,
+        /// What was asked for up to here is gone.
+        trimmed_upto: Option<SeqNo>,
         head: SeqNo,
     },
     Listed {
@@ -215,6 +217,8 @@ pub struct OpenedChannel {
     /// How far the user has read.
     pub read: SeqNo,
     pub head: SeqNo,
+    /// Entries up to here are gone, if any are.
+    pub trimmed_upto: Option<SeqNo>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -57,7 +57,7 @@ const ROWS: &[(&str, Figure, &str, &str)] = &[
     (
         "FRAME_ERROR_BYTES_MAX",
         CUT,
-        "core/engine/src/frame.rs",
+        "core/engine/src/frame/tests.rs",
         "a_bad_frame_is_not_sent_back_many_times_its_size",
     ),
     (

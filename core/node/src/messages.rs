@@ -16,8 +16,8 @@ use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::{INBOX_MAX, PAGE_BYTES_MAX, STORE_BATCH_MAX};
 use seriatim_engine::link::{LinkId, ToOwner};
 use seriatim_engine::owner::{ChannelSeed, Effect, Input, Owner, ReadId, Unreadable};
-use seriatim_engine::time::{LogClock, MonoTime, WallTime};
-use seriatim_world::log_store::{LogStore, LogStoreOptions};
+use seriatim_engine::time::{LogClock, LogTime, MonoTime, WallTime};
+use seriatim_world::log_store::{LogStore, LogStoreOptions, TrimReport};
 use seriatim_world::spawn::{Task, TaskGroup};
 use seriatim_world::{BoxFuture, Store, StoreError, World, clock};
 
@@ -95,12 +95,14 @@ async fn serve(
     let store = Arc::new(store);
     let log_clock = LogClock::new(store.log_time(), world.clock.mono_now());
     let mut tasks = TaskGroup::default();
-    tasks.add(maintain(world, shard, store.clone(), log_clock));
+    let (trimmed, trims) = mpsc::channel(1);
+    tasks.add(maintain(world, shard, (store.clone(), log_clock), trimmed));
     let epoch = store.claim(shard).await?;
     let recovered = store.recover(shard, options.nonce_window).await?;
     let seeds = recovered.channels.into_iter().map(|(channel, state)| ChannelSeed {
         channel,
         head: state.head,
+        trimmed_upto: state.trimmed_upto,
         roster: state.roster,
     });
     let (read_done, reads) = mpsc::channel(INBOX_MAX);
@@ -117,6 +119,7 @@ async fn serve(
             .with_clock(log_clock),
         links: BTreeMap::new(),
         batch: Vec::new(),
+        trimmed_upto: recovered.trimmed_upto,
         read_done,
         noted,
         unreadable: Complaints::default(),
@@ -126,19 +129,29 @@ async fn serve(
         owner.store_open = true;
         owner.epoch = epoch;
     });
-    shell.run(inbox, reads, notes).await
+    shell.run(inbox, Answers { reads, notes, trims }).await
 }
 
 /// Starts the store's work in the background. When it gives the store up, the next append says so.
-fn maintain(world: &World, shard: ShardId, store: Arc<LogStore>, log_clock: LogClock) -> Task {
+fn maintain(
+    world: &World,
+    shard: ShardId,
+    (store, log_clock): (Arc<LogStore>, LogClock),
+    trimmed: mpsc::Sender<TrimReport>,
+) -> Task {
     let clock = world.clock.clone();
     let work = async move {
-        // What it lets go, pages tell.
-        let (trims, _) = mpsc::channel(1);
-        let error = store.maintain(clock, log_clock, trims).await;
+        let error = store.maintain(clock, log_clock, trimmed).await;
         tracing::warn!(shard = shard.0, %error, "the store must be opened again");
     };
     world.spawn.spawn("store-maintenance", Box::pin(work))
+}
+
+/// What comes from the store.
+struct Answers {
+    reads: mpsc::Receiver<ReadDone>,
+    notes: mpsc::Receiver<Result<(), StoreError>>,
+    trims: mpsc::Receiver<TrimReport>,
 }
 
 /// What the store answered, and what kept it from reading if something did.
@@ -154,6 +167,8 @@ struct Shell<'a> {
     links: BTreeMap<LinkId, Outbox>,
     /// Waits for the store to be free.
     batch: Vec<ChannelEntry>,
+    /// Everything that was written up to this time of the log is gone.
+    trimmed_upto: LogTime,
     read_done: mpsc::Sender<ReadDone>,
     noted: mpsc::Sender<Result<(), StoreError>>,
     unreadable: Complaints,
@@ -164,8 +179,7 @@ impl Shell<'_> {
     async fn run(
         mut self,
         inbox: &mut mpsc::Receiver<Arrival>,
-        mut reads: mpsc::Receiver<ReadDone>,
-        mut notes: mpsc::Receiver<Result<(), StoreError>>,
+        mut answers: Answers,
     ) -> Result<(), StoreError> {
         let mut arrivals = Vec::new();
         let mut effects = Vec::new();
@@ -193,16 +207,17 @@ impl Shell<'_> {
                     self.measure(count, self.world.clock.mono_now() - began_at);
                     self.handle(Input::Stored { count }, &mut effects);
                 }
-                Some(noted) = notes.recv() => {
+                Some(noted) = answers.notes.recv() => {
                     noted?;
                     self.handle(Input::ReadsNoted, &mut effects);
                 }
-                Some((answer, error)) = reads.recv() => {
+                Some((answer, error)) = answers.reads.recv() => {
                     if let Some(error) = error {
                         self.unreadable.tell(self.world.clock.mono_now(), self.shard, &error);
                     }
                     self.handle(answer, &mut effects);
                 }
+                Some(trim) = answers.trims.recv() => self.trimmed(trim, &mut effects),
                 count = inbox.recv_many(&mut arrivals, STORE_BATCH_MAX),
                     if self.batch.len() < STORE_BATCH_MAX =>
                 {
@@ -221,6 +236,17 @@ impl Shell<'_> {
         }
     }
 
+    /// The store let entries go.
+    fn trimmed(&mut self, trim: TrimReport, effects: &mut Vec<Effect>) {
+        let TrimReport { channels, entries, bytes, upto } = trim;
+        self.metrics.owner(self.shard, |owner| {
+            owner.trimmed_entries += entries;
+            owner.trimmed_bytes += bytes;
+        });
+        self.trimmed_upto = upto;
+        self.handle(Input::Trimmed { channels }, effects);
+    }
+
     /// A batch of `count` entries took so long to become durable.
     fn measure(&self, count: usize, took: Duration) {
         self.metrics.owner(self.shard, |owner| {
@@ -231,10 +257,12 @@ impl Shell<'_> {
 
     /// `arrived` wait for the next turn.
     fn publish(&self, arrived: usize) {
+        let log_time = self.owner.log_time(self.world.clock.mono_now());
         self.metrics.owner(self.shard, |owner| {
             owner.counts = *self.owner.counts();
             owner.upkeep = self.store.upkeep();
             owner.waiting.set(self.batch.len());
+            owner.log_age_s = u64::from(log_time.0.saturating_sub(self.trimmed_upto.0));
             owner.inbox.set(arrived);
         });
     }
@@ -342,7 +370,7 @@ impl Shell<'_> {
             Box::pin(async move {
                 let page = store.history(&channel, bound, entries_max, PAGE_BYTES_MAX).await;
                 let answer = match page {
-                    Ok(page) => (Input::Read { read, entries: page.entries }, None),
+                    Ok(page) => (Input::Read { read, page }, None),
                     Err(error) => {
                         let why = why_unreadable(&error);
                         (Input::ReadFailed { read, why }, Some(error))
@@ -398,7 +426,8 @@ async fn firsts(
     for (channel, at) in points {
         let page = store.history(channel, HistoryBound::Since(*at), 1, 0).await;
         let page = page.map_err(|error| (channel.clone(), error))?;
-        firsts.push(page.entries.first().map(|entry| entry.seq));
+        // Whoever goes on at what is gone is told so.
+        firsts.push(page.trimmed_upto.or(page.entries.first().map(|entry| entry.seq)));
     }
     Ok(firsts)
 }

@@ -71,6 +71,7 @@ impl Seen {
             | ClientEvent::Left { .. }
             | ClientEvent::Received { .. }
             | ClientEvent::CaughtUp { .. }
+            | ClientEvent::Trimmed { .. }
             | ClientEvent::Presence { .. }
             | ClientEvent::Typing { .. }
             | ClientEvent::Heartbeat { .. }

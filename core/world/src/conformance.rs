@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry, ReadCursor};
-use seriatim_engine::history_bound::HistoryBound;
+use seriatim_engine::history_bound::{HistoryBound, HistoryPage};
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId, WorkspaceId,
 };
@@ -15,7 +15,7 @@ use seriatim_engine::membership::{Origin, Roster, Stay};
 use seriatim_engine::nonces::{NonceKey, Nonces};
 use seriatim_engine::time::{LogTime, WallTime};
 
-use crate::store::{HistoryPage, Recovered, RecoveredChannel};
+use crate::store::{Recovered, RecoveredChannel};
 use crate::{Store, StoreError};
 
 /// Puts a store through every case. `open` gives the store of a shard that nothing was written to

@@ -24,7 +24,7 @@ pub use disk::{Disk, DiskFile};
 pub use entropy::Entropy;
 pub use net::{BoxStream, Listener, Net};
 pub use spawn::Spawn;
-pub use store::{HistoryPage, Store, StoreError};
+pub use store::{Store, StoreError};
 
 /// A future of a trait object's method.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

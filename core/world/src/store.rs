@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Batch, Entry, ReadCursor};
-use seriatim_engine::history_bound::HistoryBound;
+use seriatim_engine::entry::{Batch, ReadCursor};
+use seriatim_engine::history_bound::{HistoryBound, HistoryPage};
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::membership::Roster;
 use seriatim_engine::nonces::Nonces;
@@ -35,6 +35,8 @@ pub struct Recovered {
     pub channels: BTreeMap<ChannelKey, RecoveredChannel>,
     /// The greatest time of a batch: the log's clock goes on from it.
     pub log_time: LogTime,
+    /// Everything that was written up to this time is gone; 0: nothing is.
+    pub trimmed_upto: LogTime,
     /// Every nonce that was asked for.
     pub nonces: Nonces,
     /// How far users have read: one for each user and channel at most.
@@ -50,15 +52,6 @@ pub struct RecoveredChannel {
     pub trimmed_upto: SeqNo,
     /// What all of its entries say about the channel itself.
     pub roster: Roster,
-}
-
-/// A page of a channel's log.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct HistoryPage {
-    /// Consecutive, in order.
-    pub entries: Vec<Entry>,
-    /// Of the entries that were asked for, those up to this one are gone, and with them all before.
-    pub trimmed_upto: Option<SeqNo>,
 }
 
 /// Durable, append-only logs of channels, grouped in shards with one writer each.

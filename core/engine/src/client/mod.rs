@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //!
-//! - **Contiguous**: [`ClientEvent::Delivered`] rises by one per channel, across connections.
+//! - **Contiguous**: [`ClientEvent::Delivered`] rises by one per channel, across connections, but for
+//!   what [`ClientEvent::Trimmed`] tells of.
 //! - **Never failed by silence**: a send without an answer is sent again with the same nonce until
 //!   it is accepted or refused.
 //! - **Bounded**: at most [`CLIENT_OUTSTANDING_MAX`] requests are open.
@@ -17,6 +18,7 @@ mod pages;
 mod presence;
 mod read_cursors;
 mod requests;
+mod trimmed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use crate::limits::{CLIENT_CONNECT_TIMEOUT, CLIENT_OUTSTANDING_MAX, HEARTBEAT, R
 use crate::membership::Change;
 use crate::time::{MonoTime, WallTime};
 
+use pages::PageFrame;
 use requests::{Request, Requests};
 
 /// What happens to a client.
@@ -167,6 +170,13 @@ pub enum ClientEvent {
         channel: ChannelId,
         head: SeqNo,
     },
+    /// The channel's entries after `after` up to `upto` are gone and will not be delivered: the
+    /// server did not keep them so long.
+    Trimmed {
+        channel: ChannelId,
+        after: SeqNo,
+        upto: SeqNo,
+    },
     /// The page that [`Command::ReadLog`] asked for.
     LogPage {
         channel: ChannelId,
@@ -174,6 +184,8 @@ pub enum ClientEvent {
         entries: Vec<Entry>,
         /// There is more after them; of a page before a position, before them.
         more: bool,
+        /// Of the entries that were asked for, those up to this one are gone.
+        trimmed_upto: Option<SeqNo>,
     },
     /// There will be none.
     LogRefused {
@@ -413,11 +425,13 @@ impl Client {
                 self.rejected(now, reply_to, code, message, retry_after_ms, effects);
             }
             ServerFrame::Log(frame) => self.log(now, [frame], effects),
-            ServerFrame::Page { reply_to, channel, messages, more } => {
-                self.page(now, reply_to, channel, (messages, more), effects);
+            ServerFrame::Page { reply_to, channel, messages, more, trimmed_upto } => {
+                let page = PageFrame { messages, more, trimmed_upto };
+                self.page(now, reply_to, channel, page, effects);
             }
             // Nobody asked.
             ServerFrame::ChannelList { .. } => {}
+            ServerFrame::Trimmed { channel, upto } => self.trimmed(now, &channel, upto, effects),
             ServerFrame::CaughtUp { channel, head } => {
                 effects.push(Effect::Emit(ClientEvent::CaughtUp { channel, head }));
             }

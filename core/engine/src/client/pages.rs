@@ -6,7 +6,7 @@ use super::{Client, ClientEvent, Effect, Phase};
 use crate::entry::Entry;
 use crate::frame::{ClientFrame, LogFrame, RejectCode};
 use crate::history_bound::HistoryBound;
-use crate::ids::ChannelId;
+use crate::ids::{ChannelId, SeqNo};
 use crate::limits::CLIENT_OUTSTANDING_MAX;
 use crate::time::MonoTime;
 
@@ -17,6 +17,13 @@ pub(super) enum Page {
     Fill(ChannelId),
     /// The application wants it.
     Read(ChannelId, HistoryBound),
+}
+
+/// A page that came.
+pub(super) struct PageFrame {
+    pub(super) messages: Vec<LogFrame>,
+    pub(super) more: bool,
+    pub(super) trimmed_upto: Option<SeqNo>,
 }
 
 /// The pages that have not come yet, by the ids of their requests. With a connection go its pages.
@@ -97,19 +104,23 @@ impl Client {
         now: MonoTime,
         reply_to: u64,
         channel: ChannelId,
-        (messages, more): (Vec<LogFrame>, bool),
+        page: PageFrame,
         effects: &mut Vec<Effect>,
     ) {
+        let PageFrame { messages, more, trimmed_upto } = page;
         match self.pages.answered(reply_to) {
             Some(Page::Read(_, bound)) => {
                 let entries: Vec<Entry> =
                     messages.into_iter().map(|frame| frame.into_entry().1).collect();
-                let event = ClientEvent::LogPage { channel, bound, entries, more };
+                let event = ClientEvent::LogPage { channel, bound, entries, more, trimmed_upto };
                 effects.push(Effect::Emit(event));
             }
             Some(Page::Fill(channel)) => {
                 if let Some(view) = self.channels.get_mut(&channel) {
                     view.filled();
+                }
+                if let Some(upto) = trimmed_upto {
+                    self.trimmed(now, &channel, upto, effects);
                 }
                 self.log(now, messages, effects);
             }
@@ -165,7 +176,6 @@ mod tests {
     use super::super::{Command, Input};
     use super::*;
     use crate::frame::ServerFrame;
-    use crate::ids::SeqNo;
 
     const BOUND: HistoryBound = HistoryBound::Before(SeqNo(8));
 
@@ -200,16 +210,16 @@ mod tests {
     }
 
     fn page(reply_to: u64) -> Input {
-        let (messages, more) = (Vec::new(), true);
-        Input::Frame(ServerFrame::Page { reply_to, channel: channel(), messages, more })
+        let (channel, messages, more, trimmed_upto) = (channel(), Vec::new(), true, None);
+        Input::Frame(ServerFrame::Page { reply_to, channel, messages, more, trimmed_upto })
     }
 
     #[test]
     fn a_page_that_is_read_is_handed_on_and_delivers_nothing() {
         let mut client = live();
         let id = asked(&read(&mut client, 100));
-        let (channel, entries, more) = (channel(), Vec::new(), true);
-        let event = ClientEvent::LogPage { channel, bound: BOUND, entries, more };
+        let (channel, entries, more, trimmed_upto) = (channel(), Vec::new(), true, None);
+        let event = ClientEvent::LogPage { channel, bound: BOUND, entries, more, trimmed_upto };
         assert_eq!(client.feed(at(200), page(id)), [Effect::Emit(event)]);
         assert_eq!(client.feed(at(300), page(id)), [], "nobody asked again");
     }

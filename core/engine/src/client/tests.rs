@@ -35,11 +35,12 @@ pub(super) fn welcome(after: u64) -> ServerFrame {
             after,
             read: after,
             until: None,
+            trimmed_upto: None,
         }],
     }
 }
 
-fn message(seq: u64) -> ServerFrame {
+pub(super) fn message(seq: u64) -> ServerFrame {
     let content = Content::Message {
         sender: UserId::new("bob").unwrap(),
         nonce: Nonce::new("n").unwrap(),

@@ -31,6 +31,8 @@ pub struct GatewayCounts {
     pub delivered_live: u64,
     /// Entries that sessions were sent out of the log.
     pub delivered_from_log: u64,
+    /// Entries that sessions were told are gone, each to each session.
+    pub trimmed: u64,
     /// Pages that were read out of the log for sessions that were behind.
     pub pages: u64,
     pub channels: usize,
@@ -78,6 +80,7 @@ impl GatewayCounts {
             published: 0,
             delivered_live: 0,
             delivered_from_log: 0,
+            trimmed: 0,
             pages: 0,
             channels: 0,
             sessions: Level::new("sessions", SESSIONS_MAX),

@@ -5,7 +5,7 @@ use crate::catch_up::{Page, Rest};
 use crate::entry::Entry;
 use crate::followers::{Cursor, Frames, Offer, Run};
 use crate::frame::{LogFrame, RejectCode, ServerFrame};
-use crate::history_bound::HistoryBound;
+use crate::history_bound::{HistoryBound, HistoryPage};
 use crate::ids::{ChannelKey, ConnectionId, SeqNo, ShardId};
 use crate::levels::Limit;
 use crate::limits::{PAGE_ENTRIES_MAX, RUN_BYTES_MAX};
@@ -58,11 +58,15 @@ impl Gateway {
     pub(super) fn page(
         &mut self,
         (key, after): Page,
-        entries: &[Entry],
+        page: &HistoryPage,
         head: SeqNo,
         effects: &mut Vec<Effect>,
     ) {
+        let HistoryPage { entries, trimmed_upto } = page;
         let waiting = self.stop_reading((key.clone(), after), effects);
+        if let Some(upto) = trimmed_upto {
+            self.skip(&key, &waiting, *upto, effects);
+        }
         let Some(channel) = self.channels.get_mut(&key) else { return };
         let sent_upto = |channel: &super::Channel, connection: &ConnectionId| {
             channel.followers.get(*connection).map(|cursor| cursor.sent_upto)
@@ -89,12 +93,33 @@ impl Gateway {
             }
         }
         // An empty page makes no progress; asking again at once would go round in circles.
-        if entries.is_empty() {
+        if entries.is_empty() && trimmed_upto.is_none() {
             return;
         }
         self.head(&key, head, effects);
         for connection in waiting {
             self.settle(&key, connection, effects);
+        }
+    }
+
+    /// Tells sessions that the channel's entries up to `upto` are gone, and goes on behind them.
+    fn skip(
+        &mut self,
+        key: &ChannelKey,
+        connections: &[ConnectionId],
+        upto: SeqNo,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(channel) = self.channels.get_mut(key) else { return };
+        for connection in connections {
+            let Some(cursor) = channel.followers.get_mut(*connection) else { continue };
+            let Some(session) = self.sessions.get_mut(connection) else { continue };
+            let before = cursor.sent_upto;
+            let Some(upto) = cursor.skip(upto) else { continue };
+            let frame = ServerFrame::Trimmed { channel: key.channel.clone(), upto };
+            send_to(session, *connection, encode(&frame), effects);
+            self.counts.trimmed = self.counts.trimmed.saturating_add(upto.0 - before.0);
+            self.trace.skipped(key, *connection, (before, upto), self.now);
         }
     }
 

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{About, Channel, Effect, Gateway, Pending, Request};
-use crate::entry::Entry;
 use crate::followers::Cursor;
 use crate::frame::{ChannelStatus, GoodbyeCode, LogFrame, RejectCode, Resume, ServerFrame};
-use crate::history_bound::HistoryBound;
+use crate::history_bound::{HistoryBound, HistoryPage};
 use crate::ids::{ChannelId, ChannelKey, ConnectionId, SeqNo, ShardId, UserKey};
 use crate::limits::{DRAIN_SPREAD, HEARTBEAT};
 use crate::link::{EndedChannel, FromOwner, OpenedChannel, Ticket, ToOwner};
@@ -99,13 +98,17 @@ impl Gateway {
             FromOwner::Rejected { ticket, code, message } => {
                 self.rejected(ticket, code, message, effects);
             }
-            FromOwner::Page { ticket, entries, head } => match self.take_pending(ticket) {
+            FromOwner::Page { ticket, entries, trimmed_upto, head } => match self
+                .take_pending(ticket)
+            {
                 Some(Pending::CatchUp { channel, after }) => {
                     self.counts.pages += 1;
-                    self.page((channel, after), &entries, head, effects);
+                    let page = HistoryPage { entries, trimmed_upto };
+                    self.page((channel, after), &page, head, effects);
                 }
                 Some(Pending::Request(request)) => {
-                    self.answer_page(request, &entries, head, effects);
+                    let page = HistoryPage { entries, trimmed_upto };
+                    self.answer_page(request, &page, head, effects);
                 }
                 Some(Pending::Open { .. } | Pending::Locate { .. } | Pending::Reopen { .. })
                 | None => {}
@@ -134,7 +137,7 @@ impl Gateway {
     fn answer_page(
         &mut self,
         request: Request,
-        entries: &[Entry],
+        page: &HistoryPage,
         head: SeqNo,
         effects: &mut Vec<Effect>,
     ) {
@@ -143,16 +146,19 @@ impl Gateway {
         else {
             return;
         };
+        let HistoryPage { entries, trimmed_upto } = page;
         let more = match bound {
             HistoryBound::Before(_) => {
-                entries.first().is_some_and(|first| first.seq > SeqNo::ZERO.next())
+                let first = entries.first().map_or(SeqNo::ZERO, |first| first.seq);
+                first > SeqNo::ZERO.next() && trimmed_upto.is_none()
             }
             HistoryBound::After(_) | HistoryBound::Since(_) => {
                 entries.last().is_some_and(|last| last.seq < head)
             }
         };
         let messages = entries.iter().map(|one| LogFrame::new(channel.clone(), one)).collect();
-        let frame = ServerFrame::Page { reply_to, channel, messages, more };
+        let trimmed_upto = *trimmed_upto;
+        let frame = ServerFrame::Page { reply_to, channel, messages, more, trimmed_upto };
         self.send(connection, &frame, effects);
     }
 
@@ -207,7 +213,7 @@ impl Gateway {
             channels: statuses.clone(),
         };
         self.send(connection, &welcome, effects);
-        for ChannelStatus { channel, head, after, read: _, until } in statuses {
+        for ChannelStatus { channel, head, after, read: _, until, trimmed_upto: _ } in statuses {
             let owed = resume.iter().any(|point| point.channel == channel);
             let key = ChannelKey { workspace: user.workspace.clone(), channel };
             self.follow(connection, &key, after, owed, effects);
@@ -238,7 +244,8 @@ impl Gateway {
             }
             let after = joined.before();
             let channel = channel.clone();
-            let status = ChannelStatus { channel, head, after, read: after, until: None };
+            let (read, until, trimmed_upto) = (after, None, None);
+            let status = ChannelStatus { channel, head, after, read, until, trimmed_upto };
             self.send(connection, &ServerFrame::Channel(status), effects);
             self.follow(connection, &key, after, false, effects);
         }
@@ -253,7 +260,7 @@ impl Gateway {
         ended: Vec<EndedChannel>,
         effects: &mut Vec<Effect>,
     ) {
-        for OpenedChannel { channel, joined, read, head } in channels {
+        for OpenedChannel { channel, joined, read, head, trimmed_upto: _ } in channels {
             self.add_channel(user, &channel, joined, head, effects);
             if read >= joined {
                 self.tell_read(user, channel, read, effects);
@@ -424,16 +431,17 @@ fn starting_points(
     ended: &[EndedChannel],
     resume: &[Resume],
 ) -> Result<Vec<ChannelStatus>, String> {
-    let member = opened.iter().map(|OpenedChannel { channel, joined: _, read, head }| {
-        let point = resume.iter().find(|point| point.channel == *channel);
-        let after = point.and_then(|point| point.after).unwrap_or(*head);
-        ChannelStatus { channel: channel.clone(), head: *head, after, read: *read, until: None }
+    let member = opened.iter().cloned().map(|opened| {
+        let OpenedChannel { channel, joined: _, read, head, trimmed_upto } = opened;
+        let point = resume.iter().find(|point| point.channel == channel);
+        let after = point.and_then(|point| point.after).unwrap_or(head);
+        ChannelStatus { channel, head, after, read, until: None, trimmed_upto }
     });
     let former = ended.iter().filter_map(|EndedChannel { channel, until }| {
         let after = resume.iter().find(|point| point.channel == *channel)?.after?;
         // Its newest entry is no business of theirs.
         let (channel, head, until) = (channel.clone(), *until, Some(*until));
-        Some(ChannelStatus { channel, head, after, read: head, until })
+        Some(ChannelStatus { channel, head, after, read: head, until, trimmed_upto: None })
     });
     let statuses: Vec<ChannelStatus> = member.chain(former).collect();
     match statuses.iter().find(|status| status.after > status.head) {

@@ -12,6 +12,7 @@ mod reads;
 mod report;
 mod since;
 mod trace;
+mod trimmed;
 mod unreadable;
 
 use std::time::Duration;
@@ -103,6 +104,7 @@ impl Gateway {
             joined: SeqNo(1),
             read: SeqNo(0),
             head: SeqNo(head),
+            trimmed_upto: None,
         }];
         let ticket = open_ticket(&asked).expect("hello asks the owner");
         self.feed(Input::Link {
@@ -112,7 +114,18 @@ impl Gateway {
     }
 
     fn answer(&mut self, ticket: Ticket, entries: Vec<Entry>, head: u64) -> Vec<Effect> {
-        let frame = FromOwner::Page { ticket, entries, head: SeqNo(head) };
+        self.answer_trimmed(ticket, None, entries, head)
+    }
+
+    fn answer_trimmed(
+        &mut self,
+        ticket: Ticket,
+        trimmed_upto: Option<u64>,
+        entries: Vec<Entry>,
+        head: u64,
+    ) -> Vec<Effect> {
+        let (trimmed_upto, head) = (trimmed_upto.map(SeqNo), SeqNo(head));
+        let frame = FromOwner::Page { ticket, entries, trimmed_upto, head };
         self.feed(Input::Link { shard: SHARD, frame })
     }
 }
@@ -197,10 +210,15 @@ fn a_fresh_session_starts_at_the_head() {
         panic!("no welcome");
     };
     let channel = general().channel;
-    assert_eq!(
-        channels,
-        [ChannelStatus { channel, head: SeqNo(5), after: SeqNo(5), read: SeqNo(0), until: None }]
-    );
+    let status = ChannelStatus {
+        channel,
+        head: SeqNo(5),
+        after: SeqNo(5),
+        read: SeqNo(0),
+        until: None,
+        trimmed_upto: None,
+    };
+    assert_eq!(channels, [status]);
     assert_eq!(read(&effects), None);
     assert_eq!(seqs(&gateway.feed(publish(entries([6, 7]))), ADA), [6, 7]);
 }
@@ -344,6 +362,7 @@ fn a_join_during_the_session_brings_the_channel_from_the_join_on() {
         after: SeqNo(3),
         read: SeqNo(3),
         until: None,
+        trimmed_upto: None,
     };
     assert_eq!(frames(&effects, ADA), [ServerFrame::Channel(status)]);
     let (ticket, after) = read(&effects).unwrap();

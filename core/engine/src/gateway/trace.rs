@@ -65,6 +65,8 @@ pub enum How {
     Before,
     /// Not yet: it reads slowly, or waits for a page.
     Behind,
+    /// Never: it was gone before the session's turn.
+    Trimmed,
 }
 
 /// The rings.
@@ -99,7 +101,7 @@ struct Answer {
     answered_at: MonoTime,
 }
 
-/// A session was sent entries out of the log.
+/// A session was sent entries out of the log, or told that they are gone.
 #[derive(Debug)]
 struct CaughtUp {
     channel: ChannelKey,
@@ -107,6 +109,7 @@ struct CaughtUp {
     after: SeqNo,
     upto: SeqNo,
     at: MonoTime,
+    how: How,
 }
 
 /// A session follows a channel no longer.
@@ -157,7 +160,23 @@ impl Trace {
         (after, upto): (SeqNo, SeqNo),
         at: MonoTime,
     ) {
-        let row = CaughtUp { channel: channel.clone(), connection, after, upto, at };
+        let channel = channel.clone();
+        self.caught_up_by(CaughtUp { channel, connection, after, upto, at, how: How::Log });
+    }
+
+    /// The session was told that the entries after `after` up to `upto` are gone.
+    pub(super) fn skipped(
+        &mut self,
+        channel: &ChannelKey,
+        connection: ConnectionId,
+        (after, upto): (SeqNo, SeqNo),
+        at: MonoTime,
+    ) {
+        let channel = channel.clone();
+        self.caught_up_by(CaughtUp { channel, connection, after, upto, at, how: How::Trimmed });
+    }
+
+    fn caught_up_by(&mut self, row: CaughtUp) {
         if let Some(oldest) = push(&mut self.caught_up, row) {
             self.forgotten = Some(oldest.at);
         }
@@ -187,7 +206,7 @@ impl Trace {
             .caught_up
             .iter()
             .filter(|page| page.after < seq && seq <= page.upto && page.channel == *channel);
-        let pages = pages.map(|page| (page.connection, page.at)).collect();
+        let pages = pages.map(|page| (page.connection, (page.how, page.at))).collect();
         Found { arrival, pages, forgotten: self.forgotten }
     }
 }
@@ -195,7 +214,7 @@ impl Trace {
 /// What the rings have of one entry.
 struct Found<'a> {
     arrival: Option<&'a Arrival>,
-    pages: BTreeMap<ConnectionId, MonoTime>,
+    pages: BTreeMap<ConnectionId, (How, MonoTime)>,
     forgotten: Option<MonoTime>,
 }
 
@@ -207,8 +226,8 @@ impl Found<'_> {
         if cursor.sent_upto < seq {
             return (How::Behind, None);
         }
-        if let Some(at) = self.pages.get(&cursor.connection) {
-            return (How::Log, Some(*at));
+        if let Some((how, at)) = self.pages.get(&cursor.connection) {
+            return (*how, Some(*at));
         }
         // A page with the entry would have come after its announcement, and be remembered.
         let live = self.arrival.filter(|arrival| {

@@ -23,13 +23,14 @@ mod reads;
 mod refusal;
 mod report;
 mod trace;
+mod trimmed;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::entry::{ChannelEntry, Content, Entry, ReadCursor};
 use crate::fanout::Interest;
-use crate::history_bound::HistoryBound;
+use crate::history_bound::{HistoryBound, HistoryPage};
 use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
 use crate::limits::{BODY_BYTES_MAX, LINK_BATCH_BYTES_MAX};
 use crate::link::{EndedChannel, FromOwner, LinkId, OpenedChannel, Ticket, ToOwner};
@@ -66,7 +67,7 @@ pub enum Input {
     /// The store answered [`Effect::Read`].
     Read {
         read: ReadId,
-        entries: Vec<Entry>,
+        page: HistoryPage,
     },
     /// The store can't give what [`Effect::Read`] asked for.
     ReadFailed {
@@ -86,6 +87,10 @@ pub enum Input {
     },
     /// The store holds the positions of [`Effect::NoteReads`].
     ReadsNoted,
+    /// The store let entries go: of each channel all up to a position.
+    Trimmed {
+        channels: Vec<(ChannelKey, SeqNo)>,
+    },
     /// [`Owner::next_deadline`] has passed.
     Tick,
 }
@@ -125,6 +130,8 @@ pub struct ReadId(pub u64);
 pub struct ChannelSeed {
     pub channel: ChannelKey,
     pub head: SeqNo,
+    /// Entries up to here are gone.
+    pub trimmed_upto: SeqNo,
     pub roster: Roster,
 }
 
@@ -160,6 +167,8 @@ pub struct Owner {
 #[derive(Debug)]
 struct Channel {
     sequencer: Sequencer,
+    /// Entries up to here are gone.
+    trimmed_upto: SeqNo,
     origin: Origin,
     /// Who waits for an entry to be durable.
     waiting: BTreeMap<SeqNo, Vec<Waiting>>,
@@ -174,7 +183,8 @@ struct Waiting {
 
 impl Channel {
     fn new(head: SeqNo, origin: Origin) -> Self {
-        Self { sequencer: Sequencer::new(head), origin, waiting: BTreeMap::new() }
+        let (sequencer, waiting) = (Sequencer::new(head), BTreeMap::new());
+        Self { sequencer, trimmed_upto: SeqNo::ZERO, origin, waiting }
     }
 }
 
@@ -182,12 +192,13 @@ impl Owner {
     /// Goes on from what the store holds.
     pub fn new(seeds: impl IntoIterator<Item = ChannelSeed>, nonces: Nonces) -> Self {
         let mut owner = Self { nonces, ..Self::default() };
-        for ChannelSeed { channel, head, roster } in seeds {
+        for ChannelSeed { channel, head, trimmed_upto, roster } in seeds {
             for (user, stay) in roster.stays {
                 owner.membership.set(&channel, &user, Standing::from(stay));
             }
             owner.listing.made(&channel, roster.origin.kind);
-            owner.channels.insert(channel, Channel::new(head, roster.origin));
+            let origin = roster.origin;
+            owner.channels.insert(channel, Channel { trimmed_upto, ..Channel::new(head, origin) });
         }
         owner
     }
@@ -224,13 +235,14 @@ impl Owner {
             }
             Input::Frame { link, frame } => self.frame(now, wall, link, frame, effects),
             Input::Stored { count } => self.stored(now, count, effects),
-            Input::Read { read, entries } => self.read_done(read, entries, effects),
+            Input::Read { read, page } => self.read_done(read, page, effects),
             Input::ReadFailed { read, why } => self.read_failed(read, why, effects),
             Input::SeekFailed { read, channel, why } => {
                 self.seek_failed(read, &channel.channel, why, effects);
             }
             Input::Sought { read, firsts } => self.sought(read, &firsts, effects),
             Input::ReadsNoted => self.reads_noted(now, effects),
+            Input::Trimmed { channels } => self.trimmed(channels),
             Input::Tick => {
                 self.presence(now, users::Input::Tick, effects);
                 self.note_reads(now, effects);
@@ -416,7 +428,8 @@ impl Owner {
                 let key =
                     ChannelKey { workspace: user.workspace.clone(), channel: channel.clone() };
                 let read = self.read_upto(&key, &user.user, joined);
-                OpenedChannel { channel: channel.clone(), joined, read, head: self.head(&key) }
+                let (head, trimmed_upto) = (self.head(&key), self.trimmed_upto(&key));
+                OpenedChannel { channel: channel.clone(), joined, read, head, trimmed_upto }
             })
             .collect()
     }

@@ -1,8 +1,7 @@
 //! Pages that gateways ask for, on their way out of the store.
 
 use super::{Effect, Owner, ReadId, Refusal, Unreadable, reply};
-use crate::entry::Entry;
-use crate::history_bound::HistoryBound;
+use crate::history_bound::{HistoryBound, HistoryPage};
 use crate::ids::{ChannelKey, UserId};
 use crate::limits::{LINK_READS_MAX, PAGE_ENTRIES_MAX};
 use crate::link::{FromOwner, LinkId, Ticket};
@@ -60,12 +59,7 @@ impl Owner {
         Ok(())
     }
 
-    pub(super) fn read_done(
-        &mut self,
-        read: ReadId,
-        mut entries: Vec<Entry>,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn read_done(&mut self, read: ReadId, page: HistoryPage, effects: &mut Vec<Effect>) {
         let Some(Read { link, ticket, channel, bound: _, reader }) = self.take_read(read) else {
             return;
         };
@@ -73,11 +67,13 @@ impl Owner {
             self.refuse(link, ticket, Refusal::not_member(&channel), effects);
             return;
         }
+        let HistoryPage { mut entries, trimmed_upto } = page;
         let head = self.head(&channel);
         // What the store holds already and was not published: whoever may not see it any more has
         // not been told to be gone.
         entries.truncate(entries.partition_point(|entry| entry.seq <= head));
-        reply(link, FromOwner::Page { ticket, entries, head }, effects);
+        let trimmed_upto = trimmed_upto.map(|upto| upto.min(head));
+        reply(link, FromOwner::Page { ticket, entries, trimmed_upto, head }, effects);
     }
 
     /// Only who asked is refused: everything else goes on.

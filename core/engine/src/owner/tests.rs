@@ -44,6 +44,15 @@ fn change(ticket: u64, by: &str, change: Change) -> ToOwner {
     ToOwner::Change { ticket: Ticket(ticket), channel: channel(), by: user(by), change }
 }
 
+fn seed(head: u64, roster: Roster) -> ChannelSeed {
+    ChannelSeed { channel: channel(), head: SeqNo(head), trimmed_upto: SeqNo::ZERO, roster }
+}
+
+/// The store has read a page.
+fn read_done(read: ReadId, entries: Vec<Entry>) -> Input {
+    Input::Read { read, page: HistoryPage { entries, trimmed_upto: None } }
+}
+
 impl Owner {
     fn feed(&mut self, input: Input) -> Vec<Effect> {
         self.feed_at(Duration::ZERO, input)
@@ -136,7 +145,7 @@ fn a_retry_after_a_restart_gets_the_first_seq() {
     let mut nonces = Nonces::default();
     let key = NonceKey::new(&channel(), &user("ada"), &Nonce::new("n1").unwrap());
     nonces.load(key, SeqNo(2), WallTime(7), LogTime(0));
-    let seed = ChannelSeed { channel: channel(), head: SeqNo(2), roster: roster_of("ada") };
+    let seed = seed(2, roster_of("ada"));
     let mut owner = Owner::new([seed], nonces);
     assert_eq!(owner.ask(submit(1, "ada", "n1")), [accepted(1, 2, true)]);
     assert_eq!(appended(&owner.ask(submit(2, "ada", "n2"))), [3]);
@@ -211,7 +220,7 @@ fn history_is_for_members_and_a_lost_link_takes_its_reads_with_it() {
     let [Effect::Read { read: first, entries_max: 10, .. }] = effects.as_slice() else {
         panic!("no read: {effects:?}");
     };
-    let page = owner.feed(Input::Read { read: *first, entries: Vec::new() });
+    let page = owner.feed(read_done(*first, Vec::new()));
     assert!(matches!(
         page.as_slice(),
         [Effect::Send { frame: FromOwner::Page { ticket: Ticket(2), head: SeqNo(1), .. }, .. }]
@@ -222,7 +231,7 @@ fn history_is_for_members_and_a_lost_link_takes_its_reads_with_it() {
     let [Effect::Read { read: second, .. }] = effects.as_slice() else {
         panic!("no read: {effects:?}");
     };
-    assert_eq!(owner.feed(Input::Read { read: *second, entries: Vec::new() }), []);
+    assert_eq!(owner.feed(read_done(*second, Vec::new())), []);
 }
 
 #[test]
@@ -265,7 +274,7 @@ fn a_link_has_no_more_pages_read_for_it_than_a_gateway_asks_for() {
     let other = owner.feed(Input::Frame { link: LinkId(2), frame: read() });
     assert!(begun(&other).is_some(), "another link has its own");
 
-    owner.feed(Input::Read { read: reads[0], entries: Vec::new() });
+    owner.feed(read_done(reads[0], Vec::new()));
     assert!(begun(&owner.ask(read())).is_some());
     owner.feed(Input::LinkDown { link: LINK });
     assert!(begun(&owner.ask(read())).is_some(), "the link took its reads with it");
@@ -343,4 +352,5 @@ mod locating;
 mod reads;
 mod report;
 mod trace;
+mod trimmed;
 mod unreadable;

@@ -384,6 +384,10 @@ impl Deployment {
                 check_message(message);
             }
             ServerFrame::Page { .. } | ServerFrame::ChannelList { .. } => counts.pages += 1,
+            ServerFrame::Trimmed { channel, upto } => {
+                let before = client.sent_upto.insert(channel.clone(), upto.0);
+                assert!(before.is_some_and(|before| before < upto.0), "what was sent is gone");
+            }
             ServerFrame::CaughtUp { channel, head } => {
                 counts.caught_up += 1;
                 assert!(client.sent_upto[channel] >= head.0, "caught up without all entries");

@@ -144,12 +144,9 @@ impl Owners {
                         head = u64::MAX;
                     }
                     let joined = SeqNo(1 + random.below(3) as u64);
-                    channels.push(OpenedChannel {
-                        channel: key.channel,
-                        joined,
-                        read: SeqNo(random.below(4) as u64),
-                        head: SeqNo(head),
-                    });
+                    let (read, head) = (SeqNo(random.below(4) as u64), SeqNo(head));
+                    let (channel, trimmed_upto) = (key.channel, None);
+                    channels.push(OpenedChannel { channel, joined, read, head, trimmed_upto });
                 }
                 vec![FromOwner::Opened { ticket: *ticket, channels, ended }]
             }
@@ -169,7 +166,7 @@ impl Owners {
                     after = after.saturating_add(random.below(3) as u64).saturating_sub(1);
                 }
                 let entries = entries(after, head);
-                vec![FromOwner::Page { ticket: *ticket, entries, head: SeqNo(head) }]
+                vec![page(*ticket, entries, head)]
             }
             ToOwner::List { ticket, .. } => {
                 let channels = Vec::new();
@@ -260,7 +257,12 @@ impl Owners {
     fn refuse(&self, random: &mut Random, ticket: Ticket) -> FromOwner {
         let (seq, at) = (SeqNo(1), WallTime(5));
         match random.below(if self.hostile { 5 } else { 1 }) {
-            1 => FromOwner::Page { ticket, entries: Vec::new(), head: SeqNo(u64::MAX) },
+            1 => FromOwner::Page {
+                ticket,
+                entries: Vec::new(),
+                trimmed_upto: Some(SeqNo(u64::MAX / 2)),
+                head: SeqNo(u64::MAX),
+            },
             2 => FromOwner::Opened { ticket, channels: Vec::new(), ended: Vec::new() },
             3 => FromOwner::Accepted { ticket: Ticket(ticket.0 + 9), seq, at, duplicate: false },
             4 => FromOwner::Accepted { ticket, seq, at, duplicate: false },
@@ -285,4 +287,8 @@ fn start(bound: HistoryBound, head: u64) -> u64 {
         HistoryBound::Before(before) => before.0.min(head).saturating_sub(3),
         HistoryBound::Since(at) => at.0.min(head),
     }
+}
+
+fn page(ticket: Ticket, entries: Vec<Entry>, head: u64) -> FromOwner {
+    FromOwner::Page { ticket, entries, trimmed_upto: None, head: SeqNo(head) }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use seriatim_engine::entry::Entry;
 use seriatim_engine::frame::{ClientFrame, Resume};
 use seriatim_engine::gateway::{Effect, Gateway, GatewayConfig, Input, RateLimits};
-use seriatim_engine::history_bound::HistoryBound;
+use seriatim_engine::history_bound::{HistoryBound, HistoryPage};
 use seriatim_engine::ids::{ChannelKey, ConnectionId, ShardId, UserId, WorkspaceId};
 use seriatim_engine::limits::SERVER_FRAME_BYTES_MAX;
 use seriatim_engine::link::{LinkId, ToOwner};
@@ -143,7 +143,8 @@ impl Deployment {
                         let log = self.log.get(&channel).into_iter().flatten();
                         let wanted = log.filter(|entry| lies_in(bound, entry));
                         let entries = wanted.take(entries_max).cloned().collect();
-                        inputs.push_back(owner::Input::Read { read, entries });
+                        let page = HistoryPage { entries, trimmed_upto: None };
+                        inputs.push_back(owner::Input::Read { read, page });
                     }
                     owner::Effect::Seek { read, points } => {
                         let first = |(channel, at): (ChannelKey, WallTime)| {

@@ -116,6 +116,11 @@ pub(crate) struct OwnerFigures {
     pub(crate) reopened: u64,
     /// The store's work in the background.
     pub(crate) upkeep: Upkeep,
+    /// What the store let go.
+    pub(crate) trimmed_entries: u64,
+    pub(crate) trimmed_bytes: u64,
+    /// How old the oldest entries may be that it has, by the log's clock.
+    pub(crate) log_age_s: u64,
     pub(crate) counts: OwnerCounts,
     /// Entries of one store commit.
     pub(crate) batch: Sizes,
@@ -138,6 +143,9 @@ impl Default for OwnerFigures {
             epoch: Epoch::default(),
             reopened: 0,
             upkeep: Upkeep::default(),
+            trimmed_entries: 0,
+            trimmed_bytes: 0,
+            log_age_s: 0,
             counts: OwnerCounts::default(),
             batch: Sizes::default(),
             commit: Durations::default(),

@@ -63,6 +63,8 @@ fn gateway(text: &mut Text, counts: &seriatim_engine::gateway::GatewayCounts) {
     text.family(name, "counter", "Entries sent, each to each session: live, or out of the log.");
     text.sample(name, &[("from", &"live")], &counts.delivered_live);
     text.sample(name, &[("from", &"log")], &counts.delivered_from_log);
+    let help = "Entries that sessions were told are gone, each to each session.";
+    text.one("seriatim_trimmed_deliveries_total", "counter", help, &counts.trimmed);
     let help = "Entries that owners announced to this gateway.";
     text.one("seriatim_entries_published_total", "counter", help, &counts.published);
     let help = "Pages read out of the log for sessions that were behind.";
@@ -87,7 +89,7 @@ fn gateway(text: &mut Text, counts: &seriatim_engine::gateway::GatewayCounts) {
 /// A gauge or counter of every owner.
 type OwnerNumber = (&'static str, &'static str, &'static str, fn(&OwnerFigures) -> u64);
 
-const OWNER_NUMBERS: [OwnerNumber; 11] = [
+const OWNER_NUMBERS: [OwnerNumber; 14] = [
     ("seriatim_store_open", "gauge", "1 while the shard's store is open.", |owner| {
         u64::from(owner.store_open)
     }),
@@ -130,6 +132,24 @@ const OWNER_NUMBERS: [OwnerNumber; 11] = [
     ("seriatim_log_reads_damaged_total", "counter", "Reads of the log that met damage.", |owner| {
         owner.counts.reads_damaged
     }),
+    (
+        "seriatim_trimmed_entries_total",
+        "counter",
+        "Entries that went by the limits of the log.",
+        |owner| owner.trimmed_entries,
+    ),
+    (
+        "seriatim_trimmed_bytes_total",
+        "counter",
+        "Bytes of disk that came back with them.",
+        |owner| owner.trimmed_bytes,
+    ),
+    (
+        "seriatim_log_age_seconds",
+        "gauge",
+        "How old the oldest entry of the log may be, by the log's clock.",
+        |owner| owner.log_age_s,
+    ),
 ];
 
 fn owners(text: &mut Text, board: &Board) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use seriatim_engine::entry::{ChannelEntry, Entry};
-use seriatim_engine::history_bound::HistoryBound;
+use seriatim_engine::history_bound::{HistoryBound, HistoryPage};
 use seriatim_engine::ids::{ChannelKey, SeqNo};
 use seriatim_engine::time::WallTime;
 
@@ -14,7 +14,6 @@ use super::record::{self, Flaw, body_bytes, decode_channel};
 use super::run::entry_of;
 use super::store::LogStore;
 use crate::StoreError;
-use crate::store::HistoryPage;
 
 /// Entries that an audit reads at a time.
 const AUDIT_PAGE: usize = 1_024;

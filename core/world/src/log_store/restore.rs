@@ -27,8 +27,13 @@ impl LogStore {
             let index = self.index();
             (index.runs().to_vec(), index.fresh_records())
         };
-        let mut recovered =
-            Recovered { log_time, nonces: Nonces::new(nonce_window), ..Recovered::default() };
+        let first = runs.first().filter(|run| run.footer.is_trimmed());
+        let mut recovered = Recovered {
+            log_time,
+            trimmed_upto: first.map_or(LogTime(0), |run| run.footer.log_time),
+            nonces: Nonces::new(nonce_window),
+            ..Recovered::default()
+        };
         {
             let index = self.index();
             for (name, head) in index.heads() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seriatim_engine::entry::{Batch, ChannelEntry, ReadCursor};
-use seriatim_engine::history_bound::HistoryBound;
+use seriatim_engine::history_bound::{HistoryBound, HistoryPage};
 use seriatim_engine::ids::{ChannelKey, Epoch, ShardId};
 use seriatim_engine::limits::STORE_BATCH_MAX;
 use seriatim_engine::time::LogTime;
@@ -21,7 +21,7 @@ use super::read_cursors::ReadCursors;
 use super::recovery::{RecoveredLog, RecoveryReport, recover};
 use super::run_name::RunName;
 use super::segment::{SEGMENT_HEADER_BYTES, create, failed, file_name};
-use crate::store::{HistoryPage, Recovered};
+use crate::store::Recovered;
 use crate::{BoxFuture, Disk, DiskFile, Store, StoreError};
 
 /// One shard's log on a [`Disk`]. Only one may be open for a shard at a time.

@@ -80,6 +80,7 @@ fn who_joins_again_goes_on_whether_the_session_was_let_go_or_not() {
         after: SeqNo(11),
         read: SeqNo(11),
         until: None,
+        trimmed_upto: None,
     };
     assert_eq!(frames(&effects, ADA), [ServerFrame::Channel(status)], "it is given it anew");
 }
@@ -95,8 +96,14 @@ fn a_resumed_channel_that_was_left_meanwhile_is_served_to_its_end() {
         panic!("no welcome: {effects:?}");
     };
     let (head, until) = (SeqNo(5), Some(SeqNo(5)));
-    let status =
-        ChannelStatus { channel: general().channel, head, after: SeqNo(3), read: head, until };
+    let status = ChannelStatus {
+        channel: general().channel,
+        head,
+        after: SeqNo(3),
+        read: head,
+        until,
+        trimmed_upto: None,
+    };
     assert_eq!(*channels, [status], "nothing tells how far the channel is");
     let (ticket, _) = read(&effects).expect("two entries are owed");
     let effects = gateway.answer(ticket, entries(4..=9), 9);

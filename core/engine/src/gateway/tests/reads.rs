@@ -66,6 +66,7 @@ fn a_session_hears_after_a_cut_link_what_was_read_meanwhile() {
         joined: SeqNo(1),
         read: SeqNo(2),
         head: SeqNo(4),
+        trimmed_upto: None,
     };
     let (channels, ended) = (vec![opened], Vec::new());
     let frame = FromOwner::Opened { ticket, channels, ended };

@@ -38,6 +38,7 @@ fn a_session_that_resumes_by_time_is_sent_all_from_the_position_it_stands_for() 
         joined: SeqNo(1),
         read: SeqNo(0),
         head: SeqNo(5),
+        trimmed_upto: None,
     }];
     let frame = FromOwner::Opened { ticket, channels, ended: Vec::new() };
     let effects = gateway.feed(Input::Link { shard: SHARD, frame });

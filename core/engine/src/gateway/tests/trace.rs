@@ -42,7 +42,12 @@ fn a_trace_tells_who_was_sent_an_entry_live_and_who_caught_up_later() {
     assert_eq!(how(&told, ADA), (How::Live, Some(102_000)));
     assert_eq!(how(&told, EVE), (How::Behind, None));
 
-    let frame = FromOwner::Page { ticket: page, entries: entries(2..=4), head: SeqNo(4) };
+    let frame = FromOwner::Page {
+        ticket: page,
+        entries: entries(2..=4),
+        trimmed_upto: None,
+        head: SeqNo(4),
+    };
     gateway.feed_at(ms(3_000), Input::Link { shard: SHARD, frame });
 
     let told = trace(&gateway, 4);
@@ -97,7 +102,12 @@ fn the_request_is_told_of_with_its_session() {
 fn what_is_forgotten_is_told_without_a_time_and_never_wrongly() {
     let (mut gateway, page) = three();
     gateway.feed_at(ms(1_000), publish(entries([4])));
-    let frame = FromOwner::Page { ticket: page, entries: entries(2..=4), head: SeqNo(4) };
+    let frame = FromOwner::Page {
+        ticket: page,
+        entries: entries(2..=4),
+        trimmed_upto: None,
+        head: SeqNo(4),
+    };
     gateway.feed_at(ms(2_000), Input::Link { shard: SHARD, frame });
     // Pages of others push out eve's, but no announcement.
     for seq in 0..=TRACE_ROWS_MAX as u64 {

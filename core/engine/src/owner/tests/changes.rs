@@ -54,7 +54,7 @@ fn page(owner: &mut Owner, reader: Option<&str>, stored: Vec<Entry>) -> Vec<Effe
     let (ticket, bound, entries_max) = (Ticket(7), HistoryBound::After(SeqNo(0)), 10);
     let ask = ToOwner::Read { ticket, channel: channel(), reader, bound, entries_max };
     match owner.ask(ask).as_slice() {
-        [Effect::Read { read, .. }] => owner.feed(Input::Read { read: *read, entries: stored }),
+        [Effect::Read { read, .. }] => owner.feed(read_done(*read, stored)),
         refused => panic!("no read: {refused:?}"),
     }
 }
@@ -253,7 +253,7 @@ fn a_former_member_reads_nothing_even_if_they_asked_before() {
     owner.ask(change(1, "ada", remove("bob")));
     owner.feed(Input::Stored { count: 1 });
     let [Effect::Read { read, .. }] = asked.as_slice() else { panic!("no read: {asked:?}") };
-    let effects = owner.feed(Input::Read { read: *read, entries: Vec::new() });
+    let effects = owner.feed(read_done(*read, Vec::new()));
     assert_eq!(rejected_code(&effects), Some(RejectCode::NotMember));
     assert_eq!(rejected_code(&owner.ask(ask)), Some(RejectCode::NotMember));
 }
@@ -288,7 +288,7 @@ fn opening_tells_which_resumed_channels_have_ended_also_after_a_restart() {
     for (seq, content) in (1..).zip(contents) {
         roster.apply(&Entry { seq: SeqNo(seq), at: WallTime(7), content });
     }
-    let seed = ChannelSeed { channel: channel(), head: SeqNo(2), roster };
+    let seed = seed(2, roster);
     let restarted = Owner::new([seed], Nonces::default());
     for mut owner in [owner, restarted] {
         let resumed = vec![channel().channel, ChannelId::new("other").unwrap()];

@@ -126,6 +126,7 @@ fn the_largest_frames_of_every_other_kind_stay_below_the_limit() {
         joined: SeqNo(u64::MAX),
         read: SeqNo(u64::MAX),
         head: SeqNo(u64::MAX),
+        trimmed_upto: Some(SeqNo(u64::MAX)),
     };
     let ended = |number| EndedChannel { channel: longest_channel(number), until: SeqNo(u64::MAX) };
     // The store gives one entry more than fits.
@@ -142,7 +143,12 @@ fn the_largest_frames_of_every_other_kind_stay_below_the_limit() {
             channels: at_most(CHANNELS_OF_USER_MAX).map(opened).collect(),
             ended: at_most(CHANNELS_OF_USER_MAX).map(ended).collect(),
         },
-        FromOwner::Page { ticket, entries: page, head: SeqNo(u64::MAX) },
+        FromOwner::Page {
+            ticket,
+            entries: page,
+            trimmed_upto: Some(SeqNo(u64::MAX)),
+            head: SeqNo(u64::MAX),
+        },
         FromOwner::Presence { told: at_most(PRESENCE_BATCH_MAX).map(told).collect() },
     ];
     let beat = |number| Beat {

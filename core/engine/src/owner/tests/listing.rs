@@ -93,7 +93,7 @@ fn a_channel_is_listed_once_the_store_holds_it() {
     owner.feed(Input::Stored { count: 1 });
     assert_eq!(all(&mut owner, "bob"), ["general Public"]);
 
-    let seed = ChannelSeed { channel: channel(), head: SeqNo(1), roster: roster_of("ada") };
+    let seed = seed(1, roster_of("ada"));
     let mut recovered = Owner::new([seed], Nonces::default());
     assert_eq!(all(&mut recovered, "bob"), ["general Public"]);
 }

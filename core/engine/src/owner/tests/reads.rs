@@ -77,7 +77,7 @@ fn what_was_there_before_the_join_does_not_wait_to_be_read() {
 
 #[test]
 fn a_new_owner_goes_on_from_what_the_store_holds() {
-    let seed = ChannelSeed { channel: channel(), head: SeqNo(9), roster: roster_of("ada") };
+    let seed = seed(9, roster_of("ada"));
     let reads = vec![cursor("ada", 6)];
     let mut owner = Owner::new([seed], Nonces::default()).with_reads(reads);
     assert_eq!(read_of(&mut owner, "ada"), Some(6));

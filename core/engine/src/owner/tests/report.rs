@@ -12,7 +12,7 @@ fn seed(workspace: &str, channel: &str, head: u64, members: &[&str]) -> ChannelS
     };
     let stays = members.iter().map(|name| (user(name), Stay::begun(SeqNo(1)))).collect();
     let roster = Roster { stays, ..Roster::default() };
-    ChannelSeed { channel, head: SeqNo(head), roster }
+    ChannelSeed { channel, head: SeqNo(head), trimmed_upto: SeqNo::ZERO, roster }
 }
 
 fn owner() -> Owner {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::collection::vec;
 use seriatim_engine::entry::{ChannelEntry, Content, Entry};
-use seriatim_engine::history_bound::HistoryBound;
+use seriatim_engine::history_bound::{HistoryBound, HistoryPage};
 use seriatim_engine::ids::{Epoch, SeqNo, UserId};
 use seriatim_engine::membership::{Origin, Stay};
 use seriatim_engine::nonces::NonceKey;
@@ -20,7 +20,7 @@ use super::sample::{
 use crate::log_store::{
     CheckReport, LogStore, LogStoreOptions, RecoveryReport, Retention, TrimReport, check,
 };
-use crate::store::{HistoryPage, RecoveredChannel};
+use crate::store::RecoveredChannel;
 use crate::{Store as _, StoreError};
 
 /// Entries of a minute are kept.
