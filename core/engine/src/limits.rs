@@ -161,6 +161,11 @@ pub const IN_FLIGHT_MAX: usize = 2 * STORE_BATCH_MAX;
 /// How long a nonce is remembered. A retry within it gets its first seq.
 pub const NONCE_WINDOW: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// The least that a log may be told to keep: an eighth of it, which is one file of it at most, holds
+/// some thousand of the largest messages, so a burst does not push out what was just said. Less: the
+/// server does not start.
+pub const RETAINED_BYTES_MIN: u64 = 64 << 20;
+
 /// Pages of one shard that a gateway's sessions may have on their way from the log together. More
 /// wait for their turn, so that a crowd that comes back shares the owner with those that send.
 pub const CATCH_UP_READS_MAX: usize = 16;

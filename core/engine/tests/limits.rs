@@ -224,6 +224,7 @@ const ROWS: &[(&str, Figure, &str, &str)] = &[
         "core/engine/src/nonces.rs",
         "a_nonce_is_kept_for_the_whole_window_and_forgotten_after_it",
     ),
+    ("RETAINED_BYTES_MIN", THEIRS, "core/node/src/retention_flags.rs", "too_little_is_refused"),
     (
         "CATCH_UP_READS_MAX",
         Level("catch_up_reads"),

@@ -15,7 +15,6 @@ use seriatim_node::{
     GatewayRole, LinkAddress, Listening, MessagesRole, Metrics, NodeConfig, OwnerConfig,
     run as run_node,
 };
-use seriatim_world::log_store::LogStoreOptions;
 use seriatim_world::{World, real};
 use tokio::sync::watch;
 
@@ -27,6 +26,7 @@ use crate::key_command::KeyCommand;
 use crate::log::LogFlags;
 use crate::operator_flags::OperatorFlags;
 use crate::renewal::{self, Renewal};
+use crate::retention_flags::RetentionFlags;
 use crate::trace_command::TraceCommand;
 use crate::{exposure, secret};
 
@@ -77,6 +77,8 @@ struct Serve {
     operators: OperatorFlags,
     #[command(flatten)]
     gateway: GatewayFlags,
+    #[command(flatten)]
+    retention: RetentionFlags,
 }
 
 #[derive(Debug, Args)]
@@ -104,6 +106,8 @@ struct Node {
     operators: OperatorFlags,
     #[command(flatten)]
     flags: GatewayFlags,
+    #[command(flatten)]
+    retention: RetentionFlags,
 }
 
 #[derive(Debug, Args)]
@@ -141,6 +145,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 impl Serve {
     fn run(self) -> anyhow::Result<()> {
+        let store = self.retention.store()?;
         let mut world = world(&self.data)?;
         let insecure = self.gateway.insecure_plain;
         let clients = self.gateway.clients("--listen", &self.listen, &mut world)?;
@@ -159,11 +164,7 @@ impl Serve {
                 rates: self.gateway.rates(),
                 origins: self.gateway.origins(),
             }),
-            messages: Some(MessagesRole {
-                listen: None,
-                shards: vec![shard],
-                store: LogStoreOptions::default(),
-            }),
+            messages: Some(MessagesRole { listen: None, shards: vec![shard], store }),
             operations,
             metrics: Metrics::default(),
         };
@@ -237,6 +238,7 @@ impl Node {
         if let Some(address) = &self.messages {
             exposure::check_plain("--messages", address, self.flags.insecure_plain)?;
         }
+        let store = self.retention.store()?;
         let mut world = world(&self.data)?;
         let mut renewals = Vec::new();
         let owners = self.owner.iter().map(|text| parse_owner(text)).collect::<Result<_, _>>()?;
@@ -266,7 +268,6 @@ impl Node {
             self.operators.operations(&self.data, &*world.entropy, tokens, insecure)?;
         renewals.push(renewal);
         let shards = self.shard.into_iter().map(ShardId).collect();
-        let store = LogStoreOptions::default();
         let messages =
             self.messages.map(|listen| MessagesRole { listen: Some(listen), shards, store });
         let node = NodeId::new(&self.name).map_err(|error| Usage(format!("--name {error}")))?;

@@ -12,6 +12,7 @@ mod key_command;
 mod log;
 mod operator_flags;
 mod renewal;
+mod retention_flags;
 mod secret;
 mod table;
 mod trace_command;
