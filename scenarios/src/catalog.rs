@@ -41,6 +41,10 @@ const FILES: &[(&str, &str)] = &[
 /// The same for `regressions/`: what has once found a bug.
 const REGRESSIONS: &[(&str, &str)] = &[
     (
+        "change-made-again-by-an-earlier-attempt.toml",
+        include_str!("../regressions/change-made-again-by-an-earlier-attempt.toml"),
+    ),
+    (
         "refused-send-numbered-by-an-earlier-attempt.toml",
         include_str!("../regressions/refused-send-numbered-by-an-earlier-attempt.toml"),
     ),

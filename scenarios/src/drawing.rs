@@ -194,7 +194,8 @@ fn add_joins(
                 }
                 ChannelKind::Private | ChannelKind::Direct => continue,
             };
-            let action = Action::Change { channel: channel.key.clone(), change };
+            let nonce = Nonce::new("first").expect("a sound nonce");
+            let action = Action::Change { channel: channel.key.clone(), nonce, change };
             user_mut(users, *member).operations.push(Op { at, action });
         }
     }
@@ -327,7 +328,7 @@ mod tests {
                 };
                 match &operation.action {
                     Action::Connect => assert!(operation.at < Duration::from_secs(1)),
-                    Action::Change { channel, change } => {
+                    Action::Change { channel, change, .. } => {
                         assert_eq!(*change, Change::Join);
                         assert!(member_of(channel) && channel.workspace == user.key.workspace);
                         assert!((1..3).contains(&operation.at.as_secs()));

@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Asked, Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry, Wish};
 use seriatim_engine::frame::PresenceState;
 use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelKey, Nonce, SeqNo, UserId, UserKey};
@@ -103,8 +103,6 @@ pub enum What {
         channel: ChannelKey,
         asked: Asked,
         code: String,
-        /// It is known not to have happened. Else it is unknown: an earlier attempt may be made yet.
-        is_final: bool,
     },
     /// `welcome` arrived.
     SessionOpened {
@@ -354,7 +352,8 @@ impl What {
     pub fn of_log(&self) -> Option<OfLog<'_>> {
         match self {
             Self::Invoked { client, nonce, .. } => {
-                Some(OfLog::Asked { client: *client, asked: Asked::Send(nonce.clone()) })
+                let asked = Asked { nonce: nonce.clone(), wish: Wish::Send };
+                Some(OfLog::Asked { client: *client, asked })
             }
             Self::ChangeInvoked { client, asked, .. } => {
                 Some(OfLog::Asked { client: *client, asked: asked.clone() })
@@ -426,8 +425,8 @@ impl fmt::Display for Shown<'_> {
                 let bytes = body.len();
                 write!(f, "#{seq} (numbered at {at}): {sender}, nonce {nonce}, {bytes} bytes")
             }
-            Content::Joined { user } => write!(f, "#{seq} (numbered at {at}): {user} joined"),
             Content::Created { .. }
+            | Content::Joined { .. }
             | Content::Added { .. }
             | Content::Left { .. }
             | Content::Removed { .. } => {
@@ -454,9 +453,8 @@ impl fmt::Display for What {
                 let again = if *duplicate { " (duplicate)" } else { "" };
                 write!(f, "{client} told: {channel} #{seq} is its {asked}{again}")
             }
-            Self::Rejected { client, channel, asked, code, is_final } => {
-                let tail = if *is_final { "" } else { "; an earlier attempt may be made yet" };
-                write!(f, "{client} told: {channel} refuses its {asked}: {code}{tail}")
+            Self::Rejected { client, channel, asked, code } => {
+                write!(f, "{client} told: {channel} refuses its {asked}: {code}")
             }
             Self::SessionOpened { client, session, gateway, channels } => {
                 let count = channels.len();

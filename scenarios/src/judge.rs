@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use seriatim_engine::entry::{Asked, Content};
+use seriatim_engine::entry::{Asked, Content, Wish};
 use seriatim_engine::ids::{Nonce, UserId};
 
 use crate::guarantees::{
@@ -243,12 +243,14 @@ impl Figures {
             self.stats.sends += 1;
             let key = (guarantees::user_of(&self.roster, *client).user.clone(), nonce.clone());
             self.sends(seen.channel).invoked.entry(key).or_insert((at, false));
-        } else if let What::Accepted { client, asked: Asked::Send(nonce), .. } = what {
+        } else if let What::Accepted { client, asked: Asked { nonce, wish: Wish::Send }, .. } = what
+        {
             if let Some(invoked_at) = self.answered(seen, *client, nonce) {
                 self.stats.accepted += 1;
                 self.stats.accept.record(at.saturating_sub(invoked_at));
             }
-        } else if let What::Rejected { client, asked: Asked::Send(nonce), .. } = what {
+        } else if let What::Rejected { client, asked: Asked { nonce, wish: Wish::Send }, .. } = what
+        {
             if self.answered(seen, *client, nonce).is_some() {
                 self.stats.rejected += 1;
             }

@@ -98,6 +98,8 @@ pub enum Action {
     /// Change who is in the channel.
     Change {
         channel: ChannelKey,
+        /// Unique for the user and the channel, as that of a send is.
+        nonce: Nonce,
         change: Change,
     },
     Send {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seriatim_client::{ClientOptions, Handle, start};
+use seriatim_engine::entry::Asked;
 use seriatim_engine::time::{MonoTime, WallTime};
 use seriatim_engine::token::{Claims, TokenKey};
 use seriatim_scenarios::history::{ClientIndex, What};
@@ -149,11 +150,12 @@ impl Users {
                 }
                 What::Forgot { client, channel: channel.clone(), since }
             }
-            Action::Change { channel, change } => {
-                if handle.change(channel.channel.clone(), change.clone()).is_err() {
+            Action::Change { channel, nonce, change } => {
+                if handle.change(channel.channel.clone(), nonce.clone(), change.clone()).is_err() {
                     return;
                 }
-                What::ChangeInvoked { client, channel: channel.clone(), asked: change.asked() }
+                let asked = Asked { nonce: nonce.clone(), wish: change.wish() };
+                What::ChangeInvoked { client, channel: channel.clone(), asked }
             }
             Action::Send { channel, nonce, body } => {
                 if handle.send(channel.channel.clone(), nonce.clone(), body.clone()).is_err() {

@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use seriatim_client::ClientEvent;
-use seriatim_engine::entry::{Asked, Entry};
+use seriatim_engine::entry::{Asked, Entry, Wish};
 use seriatim_engine::frame::{ChannelStatus, PresenceState};
 use seriatim_engine::history_bound::HistoryBound::{self, Since};
-use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, UserKey, WorkspaceId};
+use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, UserId, UserKey, WorkspaceId};
 use seriatim_engine::time::WallTime;
 use seriatim_scenarios::history::{ClientIndex, Event, Roster, What};
 use seriatim_scenarios::judge::{Judge, Verdict};
@@ -175,9 +175,9 @@ impl State {
             What::Invoked { client, .. } | What::ChangeInvoked { client, .. } => {
                 self.clients.entry(*client).or_default().unanswered += 1;
             }
-            What::Accepted { client, channel, seq, .. } => {
+            What::Accepted { client, channel, asked, seq, .. } => {
                 self.answered(*client);
-                self.heard(channel, *seq);
+                self.accepted(*client, channel, &asked.wish, *seq);
             }
             What::Rejected { client, .. } => self.answered(*client),
             What::SessionOpened { client, session, channels, .. } => {
@@ -253,12 +253,30 @@ impl State {
         let ends = entry.content.ends().map(|user| (user, false));
         let begins = entry.content.begins().iter().map(|user| (user, true));
         for (user, is_member) in begins.chain(ends) {
-            let key = UserKey { workspace: channel.workspace.clone(), user: user.clone() };
-            let channels = self.standings.entry(key).or_default();
-            let known = channels.get(channel);
-            if known.is_none_or(|known| known.seq < entry.seq) {
-                channels.insert(channel.clone(), Standing { seq: entry.seq, is_member });
-            }
+            self.stands(user, channel, Standing { seq: entry.seq, is_member });
+        }
+    }
+
+    /// Nobody is sent the entry of a change if all who are in the channel come back after it: then
+    /// only who asked for it hears of it.
+    fn accepted(&mut self, client: ClientIndex, channel: &ChannelKey, wish: &Wish, seq: SeqNo) {
+        self.heard(channel, seq);
+        let Some(own) = self.roster.user(client).map(|key| key.user.clone()) else { return };
+        let (user, is_member) = match wish {
+            Wish::Send => return,
+            Wish::Create | Wish::Join => (&own, true),
+            Wish::Add(user) => (user, true),
+            Wish::Leave => (&own, false),
+            Wish::Remove(user) => (user, false),
+        };
+        self.stands(user, channel, Standing { seq, is_member });
+    }
+
+    fn stands(&mut self, user: &UserId, channel: &ChannelKey, standing: Standing) {
+        let key = UserKey { workspace: channel.workspace.clone(), user: user.clone() };
+        let channels = self.standings.entry(key).or_default();
+        if channels.get(channel).is_none_or(|known| known.seq < standing.seq) {
+            channels.insert(channel.clone(), standing);
         }
     }
 
@@ -400,13 +418,12 @@ fn told(state: PresenceState) -> &'static str {
     }
 }
 
-/// A send by its nonce, anything else in words.
+/// A send by its nonce, anything else with what it is, too.
 fn name_of(asked: &Asked) -> Cow<'_, str> {
-    match asked {
-        Asked::Send(nonce) => Cow::Borrowed(nonce.as_str()),
-        Asked::Create | Asked::Join | Asked::Leave | Asked::Add(_) | Asked::Remove(_) => {
-            Cow::Owned(asked.to_string())
-        }
+    if asked.wish == Wish::Send {
+        Cow::Borrowed(asked.nonce.as_str())
+    } else {
+        Cow::Owned(asked.to_string())
     }
 }
 
@@ -496,9 +513,9 @@ impl Listener {
             ClientEvent::Accepted { channel, asked, seq, duplicate, at: _ } => {
                 What::Accepted { client, channel: self.key(channel), asked, seq, duplicate }
             }
-            ClientEvent::Rejected { channel, asked, code, message: _, is_final } => {
+            ClientEvent::Rejected { channel, asked, code, message: _ } => {
                 let (channel, code) = (self.key(channel), code.as_str().to_owned());
-                What::Rejected { client, channel, asked, code, is_final }
+                What::Rejected { client, channel, asked, code }
             }
             ClientEvent::Closed { session } => {
                 What::SessionClosed { client, session: session.into() }

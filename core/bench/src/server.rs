@@ -45,7 +45,8 @@ impl Layout {
                     entries.push(ChannelEntry { channel: channel.clone(), entry });
                 };
                 for user in first..(first + self.members).min(self.users) {
-                    add(Content::Joined { user: UserId::new(&format!("u{user}"))? });
+                    let user = UserId::new(&format!("u{user}"))?;
+                    add(Content::Joined { user, nonce: Nonce::new("join")? });
                 }
                 for number in 0..self.messages {
                     add(Content::Message {
@@ -120,8 +121,8 @@ fn prepare(directory: &Path, layout: &Layout) -> anyhow::Result<()> {
         let epoch = store.claim(shard).await?;
         let entries = layout.entries(world.clock.wall_now())?;
         for entries in entries.chunks(BATCH) {
-            let (at, entries) = (LogTime(0), entries.to_vec());
-            store.append(Batch { shard, epoch, at, entries }).await?;
+            let batch = Batch::of_entries(shard, (epoch, LogTime(0)), entries.to_vec());
+            store.append(batch).await?;
         }
         Ok(())
     })

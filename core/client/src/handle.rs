@@ -37,16 +37,17 @@ impl Handle {
     ///
     /// # Errors
     /// [`Refused`]: nothing will be sent.
-    pub fn join(&self, channel: ChannelId) -> Result<(), Refused> {
-        self.change(channel, Change::Join)
+    pub fn join(&self, channel: ChannelId, nonce: Nonce) -> Result<(), Refused> {
+        self.change(channel, nonce, Change::Join)
     }
 
-    /// Changes who is in `channel`. Changes of one channel are made one after the other.
+    /// Changes who is in `channel`. Changes of one channel are made one after the other. The outcome
+    /// comes as an event with the same `nonce`.
     ///
     /// # Errors
     /// [`Refused`]: nothing will be sent.
-    pub fn change(&self, channel: ChannelId, change: Change) -> Result<(), Refused> {
-        self.command(Command::Change { channel, change })
+    pub fn change(&self, channel: ChannelId, nonce: Nonce, change: Change) -> Result<(), Refused> {
+        self.command(Command::Change { channel, nonce, change })
     }
 
     /// Drops the connection and opens a new one.

@@ -85,11 +85,12 @@ impl ChannelView {
 mod tests {
     use super::*;
     use crate::entry::Content;
-    use crate::ids::UserId;
+    use crate::ids::{Nonce, UserId};
     use crate::time::WallTime;
 
     fn entry(seq: u64) -> Entry {
-        let content = Content::Joined { user: UserId::new("ada").unwrap() };
+        let content =
+            Content::Joined { user: UserId::new("ada").unwrap(), nonce: Nonce::new("n").unwrap() };
         Entry { seq: SeqNo(seq), at: WallTime(0), content }
     }
 

@@ -30,22 +30,24 @@ impl Entry {
             Content::Message { sender, nonce, body } => {
                 sender.as_str().len() + nonce.as_str().len() + body.len() + 3 * LENGTH_BYTES_MAX
             }
-            Content::Created { by, kind: _, members } => {
+            Content::Created { by, nonce, kind: _, members } => {
                 let names = members.iter().chain([by]);
-                names.map(|name| name.as_str().len() + LENGTH_BYTES_MAX).sum()
+                let names = names.map(|name| name.as_str().len() + LENGTH_BYTES_MAX);
+                nonce.as_str().len() + LENGTH_BYTES_MAX + names.sum::<usize>()
             }
-            Content::Added { user, by } | Content::Removed { user, by } => {
-                user.as_str().len() + by.as_str().len() + 2 * LENGTH_BYTES_MAX
+            Content::Added { user, by, nonce } | Content::Removed { user, by, nonce } => {
+                let names = user.as_str().len() + by.as_str().len();
+                names + nonce.as_str().len() + 3 * LENGTH_BYTES_MAX
             }
-            Content::Joined { user } | Content::Left { user } => {
-                user.as_str().len() + LENGTH_BYTES_MAX
+            Content::Joined { user, nonce } | Content::Left { user, nonce } => {
+                user.as_str().len() + nonce.as_str().len() + 2 * LENGTH_BYTES_MAX
             }
         };
         NUMBERS_BYTES_MAX + texts
     }
 }
 
-/// What an entry says.
+/// What an entry says. Each was asked for by a user, under a nonce of theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     Message {
@@ -58,6 +60,7 @@ pub enum Content {
     /// this position on.
     Created {
         by: UserId,
+        nonce: Nonce,
         kind: ChannelKind,
         /// Sorted, each once.
         members: Vec<UserId>,
@@ -65,20 +68,24 @@ pub enum Content {
     /// `user` is a member from this position on.
     Joined {
         user: UserId,
+        nonce: Nonce,
     },
     /// `user` is a member from this position on, because the member `by` wanted it.
     Added {
         user: UserId,
         by: UserId,
+        nonce: Nonce,
     },
     /// This is the last position at which `user` is a member.
     Left {
         user: UserId,
+        nonce: Nonce,
     },
     /// This is the last position at which `user` is a member, because `by` wanted it.
     Removed {
         user: UserId,
         by: UserId,
+        nonce: Nonce,
     },
 }
 
@@ -95,10 +102,17 @@ pub enum ChannelKind {
     Direct,
 }
 
-/// What a user asked of a channel.
+/// What a user asked of a channel, and the user's name for it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Asked {
-    Send(Nonce),
+pub struct Asked {
+    pub nonce: Nonce,
+    pub wish: Wish,
+}
+
+/// What a user wants of a channel.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wish {
+    Send,
     Create,
     Join,
     Add(UserId),
@@ -108,8 +122,14 @@ pub enum Asked {
 
 impl fmt::Display for Asked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, nonce {}", self.wish, self.nonce)
+    }
+}
+
+impl fmt::Display for Wish {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Send(nonce) => write!(f, "nonce {nonce}"),
+            Self::Send => f.write_str("message"),
             Self::Create => f.write_str("creation"),
             Self::Join => f.write_str("join"),
             Self::Add(user) => write!(f, "addition of {user}"),
@@ -120,27 +140,45 @@ impl fmt::Display for Asked {
 }
 
 impl Content {
+    /// Whose request made this entry, and the nonce of it.
+    pub fn author(&self) -> (&UserId, &Nonce) {
+        match self {
+            Self::Message { sender: by, nonce, .. }
+            | Self::Created { by, nonce, .. }
+            | Self::Joined { user: by, nonce }
+            | Self::Added { by, nonce, .. }
+            | Self::Left { user: by, nonce }
+            | Self::Removed { by, nonce, .. } => (by, nonce),
+        }
+    }
+
+    /// What its author wanted.
+    pub fn wish(&self) -> Wish {
+        match self {
+            Self::Message { .. } => Wish::Send,
+            Self::Created { .. } => Wish::Create,
+            Self::Joined { .. } => Wish::Join,
+            Self::Added { user, .. } => Wish::Add(user.clone()),
+            Self::Left { .. } => Wish::Leave,
+            Self::Removed { user, .. } => Wish::Remove(user.clone()),
+        }
+    }
+
     /// The request that made this entry: whose, and for what.
     pub fn asked(&self) -> (&UserId, Asked) {
-        match self {
-            Self::Message { sender, nonce, .. } => (sender, Asked::Send(nonce.clone())),
-            Self::Created { by, .. } => (by, Asked::Create),
-            Self::Joined { user } => (user, Asked::Join),
-            Self::Added { user, by } => (by, Asked::Add(user.clone())),
-            Self::Left { user } => (user, Asked::Leave),
-            Self::Removed { user, by } => (by, Asked::Remove(user.clone())),
-        }
+        let (by, nonce) = self.author();
+        (by, Asked { nonce: nonce.clone(), wish: self.wish() })
     }
 
     /// Whether `by`, who asked for this, may be told that this entry is what came of it. A change
     /// of membership may have been made already, whoever asked for it first.
     pub fn answers(&self, by: &UserId, asked: &Asked) -> bool {
-        match asked {
-            Asked::Send(_) => self.asked() == (by, asked.clone()),
-            Asked::Create | Asked::Join => self.begins().contains(by),
-            Asked::Add(user) => self.begins().contains(user),
-            Asked::Leave => self.ends() == Some(by),
-            Asked::Remove(user) => self.ends() == Some(user),
+        match &asked.wish {
+            Wish::Send => self.asked() == (by, asked.clone()),
+            Wish::Create | Wish::Join => self.begins().contains(by),
+            Wish::Add(user) => self.begins().contains(user),
+            Wish::Leave => self.ends() == Some(by),
+            Wish::Remove(user) => self.ends() == Some(user),
         }
     }
 
@@ -148,7 +186,7 @@ impl Content {
     pub fn begins(&self) -> &[UserId] {
         match self {
             Self::Created { members, .. } => members,
-            Self::Joined { user } | Self::Added { user, .. } => std::slice::from_ref(user),
+            Self::Joined { user, .. } | Self::Added { user, .. } => std::slice::from_ref(user),
             Self::Message { .. } | Self::Left { .. } | Self::Removed { .. } => &[],
         }
     }
@@ -156,7 +194,7 @@ impl Content {
     /// Who is a member up to this entry and no longer.
     pub fn ends(&self) -> Option<&UserId> {
         match self {
-            Self::Left { user } | Self::Removed { user, .. } => Some(user),
+            Self::Left { user, .. } | Self::Removed { user, .. } => Some(user),
             Self::Message { .. }
             | Self::Created { .. }
             | Self::Joined { .. }
@@ -170,6 +208,18 @@ impl Content {
 pub struct ChannelEntry {
     pub channel: ChannelKey,
     pub entry: Entry,
+}
+
+/// A change of members was asked for that had been made already. No entry is numbered for it, but
+/// its nonce leads to the position of what made it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmation {
+    pub channel: ChannelKey,
+    pub seq: SeqNo,
+    /// When it was answered.
+    pub at: WallTime,
+    pub by: UserId,
+    pub nonce: Nonce,
 }
 
 /// How far a user has read a channel.
@@ -191,4 +241,16 @@ pub struct Batch {
     pub at: LogTime,
     /// In the order in which they were numbered: within a channel, seq rises by one.
     pub entries: Vec<ChannelEntry>,
+    pub confirmations: Vec<Confirmation>,
+}
+
+impl Batch {
+    /// Without confirmations.
+    pub fn of_entries(
+        shard: ShardId,
+        (epoch, at): (Epoch, LogTime),
+        entries: Vec<ChannelEntry>,
+    ) -> Self {
+        Self { shard, epoch, at, entries, confirmations: Vec::new() }
+    }
 }

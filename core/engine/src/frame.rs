@@ -42,6 +42,7 @@ pub enum ClientFrame {
     Join {
         id: u64,
         channel: ChannelId,
+        nonce: Nonce,
     },
     /// Makes a channel of a kind, with members from its first entry on.
     CreateChannel {
@@ -49,6 +50,7 @@ pub enum ClientFrame {
         /// May be left out of a direct channel, whose name follows from its members.
         #[serde(default)]
         channel: Option<ChannelId>,
+        nonce: Nonce,
         kind: ChannelKind,
         /// The user may be left out: they are one anyway.
         #[serde(default)]
@@ -58,15 +60,18 @@ pub enum ClientFrame {
     Leave {
         id: u64,
         channel: ChannelId,
+        nonce: Nonce,
     },
     AddMember {
         id: u64,
         channel: ChannelId,
+        nonce: Nonce,
         user: UserId,
     },
     RemoveMember {
         id: u64,
         channel: ChannelId,
+        nonce: Nonce,
         user: UserId,
     },
     /// Asks for a page of the channel's log: exactly one of the bounds names it, as
@@ -309,11 +314,11 @@ pub enum LogFrame {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
-    Created { by: UserId, channel_kind: ChannelKind, members: Vec<UserId> },
-    Joined { user: UserId },
-    Added { user: UserId, by: UserId },
-    Left { user: UserId },
-    Removed { user: UserId, by: UserId },
+    Created { by: UserId, nonce: Nonce, channel_kind: ChannelKind, members: Vec<UserId> },
+    Joined { user: UserId, nonce: Nonce },
+    Added { user: UserId, by: UserId, nonce: Nonce },
+    Left { user: UserId, nonce: Nonce },
+    Removed { user: UserId, by: UserId, nonce: Nonce },
 }
 
 impl LogFrame {
@@ -323,13 +328,13 @@ impl LogFrame {
             Content::Message { sender, nonce, body } => {
                 return Self::Message { channel, seq, sender, nonce, body, at_ms };
             }
-            Content::Created { by, kind, members } => {
-                Event::Created { by, channel_kind: kind, members }
+            Content::Created { by, nonce, kind, members } => {
+                Event::Created { by, nonce, channel_kind: kind, members }
             }
-            Content::Joined { user } => Event::Joined { user },
-            Content::Added { user, by } => Event::Added { user, by },
-            Content::Left { user } => Event::Left { user },
-            Content::Removed { user, by } => Event::Removed { user, by },
+            Content::Joined { user, nonce } => Event::Joined { user, nonce },
+            Content::Added { user, by, nonce } => Event::Added { user, by, nonce },
+            Content::Left { user, nonce } => Event::Left { user, nonce },
+            Content::Removed { user, by, nonce } => Event::Removed { user, by, nonce },
         };
         Self::Event { channel, seq, event, at_ms }
     }
@@ -343,13 +348,13 @@ impl LogFrame {
             ),
             Self::Event { channel, seq, event, at_ms } => {
                 let content = match event {
-                    Event::Created { by, channel_kind: kind, members } => {
-                        Content::Created { by, kind, members }
+                    Event::Created { by, nonce, channel_kind: kind, members } => {
+                        Content::Created { by, nonce, kind, members }
                     }
-                    Event::Joined { user } => Content::Joined { user },
-                    Event::Added { user, by } => Content::Added { user, by },
-                    Event::Left { user } => Content::Left { user },
-                    Event::Removed { user, by } => Content::Removed { user, by },
+                    Event::Joined { user, nonce } => Content::Joined { user, nonce },
+                    Event::Added { user, by, nonce } => Content::Added { user, by, nonce },
+                    Event::Left { user, nonce } => Content::Left { user, nonce },
+                    Event::Removed { user, by, nonce } => Content::Removed { user, by, nonce },
                 };
                 (channel, Entry { seq, at: at_ms, content })
             }

@@ -38,7 +38,7 @@ pub struct LinkHello {
 }
 
 /// The version of the frames in this file.
-pub const LINK_VERSION: u32 = 8;
+pub const LINK_VERSION: u32 = 9;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToOwner {
@@ -81,6 +81,7 @@ pub enum ToOwner {
         ticket: Ticket,
         channel: ChannelKey,
         by: UserId,
+        nonce: Nonce,
         change: Change,
     },
     /// The user has read the channel up to `seq`. Not answered: [`FromOwner::Read`] follows.

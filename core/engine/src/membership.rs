@@ -6,7 +6,7 @@ use std::ops::Bound;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::entry::{Asked, ChannelKind, Content, Entry};
+use crate::entry::{ChannelKind, Content, Entry, Wish};
 use crate::ids::{ChannelId, ChannelKey, SeqNo, UserId, UserKey, WorkspaceId};
 
 /// What a user wants of a channel's membership.
@@ -28,13 +28,13 @@ pub enum Change {
 }
 
 impl Change {
-    pub fn asked(&self) -> Asked {
+    pub fn wish(&self) -> Wish {
         match self {
-            Self::Create { .. } => Asked::Create,
-            Self::Join => Asked::Join,
-            Self::Leave => Asked::Leave,
-            Self::Add { user } => Asked::Add(user.clone()),
-            Self::Remove { user } => Asked::Remove(user.clone()),
+            Self::Create { .. } => Wish::Create,
+            Self::Join => Wish::Join,
+            Self::Leave => Wish::Leave,
+            Self::Add { user } => Wish::Add(user.clone()),
+            Self::Remove { user } => Wish::Remove(user.clone()),
         }
     }
 }
@@ -93,7 +93,9 @@ impl Origin {
             Content::Created { by, kind, .. } => {
                 *self = Self { kind: *kind, creator: Some(by.clone()) };
             }
-            Content::Joined { user } if self.creator.is_none() => self.creator = Some(user.clone()),
+            Content::Joined { user, .. } if self.creator.is_none() => {
+                self.creator = Some(user.clone())
+            }
             Content::Message { .. }
             | Content::Joined { .. }
             | Content::Added { .. }
@@ -244,10 +246,15 @@ fn user_key(channel: &ChannelKey, user: &UserId) -> UserKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Nonce;
     use crate::time::WallTime;
 
     fn user(name: &str) -> UserId {
         UserId::new(name).unwrap()
+    }
+
+    fn nonce() -> Nonce {
+        Nonce::new("n").unwrap()
     }
 
     fn roster(contents: impl IntoIterator<Item = Content>) -> Roster {
@@ -260,8 +267,8 @@ mod tests {
 
     #[test]
     fn a_stay_ends_with_its_leave_and_a_join_begins_another() {
-        let joined = || Content::Joined { user: user("ada") };
-        let left = || Content::Left { user: user("ada") };
+        let joined = || Content::Joined { user: user("ada"), nonce: nonce() };
+        let left = || Content::Left { user: user("ada"), nonce: nonce() };
         let stay = |contents: Vec<Content>| roster(contents).stays.get(&user("ada")).copied();
 
         assert_eq!(stay(vec![joined(), joined()]), Some(Stay::begun(SeqNo(1))));
@@ -275,10 +282,12 @@ mod tests {
     fn a_channel_is_of_who_created_it_or_joined_it_first() {
         let created = Content::Created {
             by: user("eve"),
+            nonce: nonce(),
             kind: ChannelKind::Private,
             members: vec![user("ada"), user("eve")],
         };
-        let private = roster([created, Content::Added { user: user("bob"), by: user("ada") }]);
+        let added = Content::Added { user: user("bob"), by: user("ada"), nonce: nonce() };
+        let private = roster([created, added]);
         assert_eq!(
             (private.origin.kind, private.origin.creator),
             (ChannelKind::Private, Some(user("eve")))
@@ -287,7 +296,7 @@ mod tests {
         let expected = [(user("ada"), 1), (user("bob"), 2), (user("eve"), 1)];
         assert_eq!(Vec::from_iter(froms), expected);
 
-        let joins = ["bob", "ada"].map(|name| Content::Joined { user: user(name) });
+        let joins = ["bob", "ada"].map(|name| Content::Joined { user: user(name), nonce: nonce() });
         let public = roster(joins);
         assert_eq!(
             (public.origin.kind, public.origin.creator),

@@ -1,4 +1,4 @@
-//! Remembers what was sent, so that a retry makes no second message.
+//! Remembers what was asked for, so that a retry makes no second entry.
 //!
 //! [`Nonces`] is one shard's table from [`NonceKey`] to the position that the nonce led to: 32
 //! bytes an entry, in [`TABLES`] small open-addressing tables, so that growing one of them takes
@@ -7,10 +7,10 @@
 //!
 //! # Invariants
 //!
-//! - A key maps to the seq of its first message until the window has passed, or longer. Ages are
+//! - A key maps to the seq of its first answer until the window has passed, or longer. Ages are
 //!   told by the log's own clock: the wall clock may jump by days.
 //! - Each record looks at [`SWEPT_PER_RECORD`] slots for expired ones, so the table holds at most
-//!   about an eighth more than the messages of one window.
+//!   about an eighth more than the requests of one window.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::ids::{ChannelKey, Nonce, SeqNo, UserId};
 use crate::limits::NONCE_WINDOW;
 use crate::time::{LogTime, WallTime};
 
-/// Names one (channel, sender, nonce): the first 128 bits of their SHA-256. A cryptographic hash,
-/// because senders choose the input: nobody can make a nonce that passes for another's.
+/// Names one (channel, user, nonce): the first 128 bits of their SHA-256. A cryptographic hash,
+/// because users choose the input: nobody can make a nonce that passes for another's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NonceKey(pub u128);
 

@@ -79,10 +79,10 @@ impl Sequencer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::UserId;
+    use crate::ids::{Nonce, UserId};
 
     fn joined() -> Content {
-        Content::Joined { user: UserId::new("ada").unwrap() }
+        Content::Joined { user: UserId::new("ada").unwrap(), nonce: Nonce::new("n").unwrap() }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use seriatim_engine::entry::{Batch, ChannelEntry, Entry, ReadCursor};
+use seriatim_engine::entry::{Batch, ChannelEntry, Confirmation, Entry, ReadCursor};
 use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelKey, Epoch, SeqNo, ShardId};
 use seriatim_engine::limits::{INBOX_MAX, PAGE_BYTES_MAX, STORE_BATCH_MAX};
@@ -166,13 +166,25 @@ struct Shell<'a> {
     owner: Owner,
     links: BTreeMap<LinkId, Outbox>,
     /// Waits for the store to be free.
-    batch: Vec<ChannelEntry>,
+    batch: Vec<Record>,
     /// Everything that was written up to this time of the log is gone.
     trimmed_upto: LogTime,
     read_done: mpsc::Sender<ReadDone>,
     noted: mpsc::Sender<Result<(), StoreError>>,
     unreadable: Complaints,
     tasks: TaskGroup,
+}
+
+/// What the store is given, in the order in which the owner gave it.
+enum Record {
+    Entry(ChannelEntry),
+    Confirmation(Confirmation),
+}
+
+/// What one batch held.
+struct Appended {
+    entries: usize,
+    confirmations: usize,
 }
 
 impl Shell<'_> {
@@ -183,7 +195,7 @@ impl Shell<'_> {
     ) -> Result<(), StoreError> {
         let mut arrivals = Vec::new();
         let mut effects = Vec::new();
-        let mut appending: Option<BoxFuture<'static, Result<usize, StoreError>>> = None;
+        let mut appending: Option<BoxFuture<'static, Result<Appended, StoreError>>> = None;
         let mut began_at = MonoTime::default();
         loop {
             if appending.is_none() && !self.batch.is_empty() {
@@ -203,9 +215,11 @@ impl Shell<'_> {
                 () = tick => self.handle(Input::Tick, &mut effects),
                 result = wait_for(&mut appending) => {
                     appending = None;
-                    let count = result?;
-                    self.measure(count, self.world.clock.mono_now() - began_at);
-                    self.handle(Input::Stored { count }, &mut effects);
+                    let Appended { entries, confirmations } = result?;
+                    let took = self.world.clock.mono_now() - began_at;
+                    self.measure(entries + confirmations, took);
+                    self.handle(Input::Stored { count: entries }, &mut effects);
+                    self.handle(Input::Confirmed { count: confirmations }, &mut effects);
                 }
                 Some(noted) = answers.notes.recv() => {
                     noted?;
@@ -247,7 +261,7 @@ impl Shell<'_> {
         self.handle(Input::Trimmed { channels }, effects);
     }
 
-    /// A batch of `count` entries took so long to become durable.
+    /// A batch of `count` records took so long to become durable.
     fn measure(&self, count: usize, took: Duration) {
         self.metrics.owner(self.shard, |owner| {
             owner.batch.record(count as u64);
@@ -268,13 +282,20 @@ impl Shell<'_> {
     }
 
     /// Makes what waits longest durable, as one batch.
-    fn append(&mut self) -> BoxFuture<'static, Result<usize, StoreError>> {
+    fn append(&mut self) -> BoxFuture<'static, Result<Appended, StoreError>> {
         let count = self.batch.len().min(STORE_BATCH_MAX);
-        let entries: Vec<ChannelEntry> = self.batch.drain(..count).collect();
+        let (mut entries, mut confirmations) = (Vec::with_capacity(count), Vec::new());
+        for record in self.batch.drain(..count) {
+            match record {
+                Record::Entry(entry) => entries.push(entry),
+                Record::Confirmation(confirmation) => confirmations.push(confirmation),
+            }
+        }
+        let appended = Appended { entries: entries.len(), confirmations: confirmations.len() };
         let store = self.store.clone();
         let at = self.owner.log_time(self.world.clock.mono_now());
-        let batch = Batch { shard: self.shard, epoch: self.epoch, at, entries };
-        Box::pin(async move { store.append(batch).await.map(|()| count) })
+        let batch = Batch { shard: self.shard, epoch: self.epoch, at, entries, confirmations };
+        Box::pin(async move { store.append(batch).await.map(|()| appended) })
     }
 
     fn arrived(&mut self, arrival: Arrival, effects: &mut Vec<Effect>) {
@@ -304,7 +325,8 @@ impl Shell<'_> {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
-            Effect::Append(entry) => self.batch.push(entry),
+            Effect::Append(entry) => self.batch.push(Record::Entry(entry)),
+            Effect::Confirm(confirmation) => self.batch.push(Record::Confirmation(confirmation)),
             Effect::Read { read, channel, bound, entries_max } => {
                 self.read(read, channel, bound, entries_max);
             }
@@ -442,8 +464,8 @@ impl Drop for Shell<'_> {
 
 /// The append's result; pending for ever when there is none.
 async fn wait_for(
-    appending: &mut Option<BoxFuture<'static, Result<usize, StoreError>>>,
-) -> Result<usize, StoreError> {
+    appending: &mut Option<BoxFuture<'static, Result<Appended, StoreError>>>,
+) -> Result<Appended, StoreError> {
     match appending {
         Some(append) => append.await,
         None => std::future::pending().await,

@@ -26,11 +26,12 @@ fn channel(name: &str) -> ChannelId {
 
 fn entry(name: &str, seq: u64) -> ChannelEntry {
     let ada = UserId::new("ada").unwrap();
+    let nonce = Nonce::new(&format!("{name}-{seq}")).unwrap();
     let content = match seq {
-        1 => Content::Joined { user: ada },
+        1 => Content::Joined { user: ada, nonce },
         seq => Content::Message {
             sender: ada,
-            nonce: Nonce::new(&format!("{name}-{seq}")).unwrap(),
+            nonce,
             body: format!("{name} says {seq}, {}", "x".repeat(100)).into(),
         },
     };
@@ -48,7 +49,7 @@ async fn write_log(directory: &Path) {
     let epoch = store.claim(shard).await.unwrap();
     for seq in 1..=MESSAGES {
         let entries = vec![entry("a", seq), entry("b", seq)];
-        store.append(Batch { shard, epoch, at: LogTime(0), entries }).await.unwrap();
+        store.append(Batch::of_entries(shard, (epoch, LogTime(0)), entries)).await.unwrap();
         store.tidy(LogTime(0)).await.unwrap();
     }
 }

@@ -117,7 +117,7 @@ async fn a_client_whose_token_expires_renews_it_and_misses_nothing() {
     });
     let token = short_token(&world, &data, "ada", 3);
     let (handle, _) = start(world.clone(), options(&server, token, Some(renew)), on_event);
-    handle.join(channel.clone()).unwrap();
+    handle.join(channel.clone(), Nonce::new("join").unwrap()).unwrap();
 
     let (mut sessions, mut number, mut seqs) = (0, 0, Vec::new());
     // Through the first session's end and for a while into the second.

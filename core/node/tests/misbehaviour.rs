@@ -132,7 +132,7 @@ async fn connections_without_hello_are_told_goodbye() {
     let directory = tempfile::tempdir().unwrap();
     let world = world(directory.path());
     let server = Server::serve(&directory.path().join("data"));
-    let join = masked(Opcode::Text, br#"{"type":"join","id":1,"channel":"general"}"#);
+    let join = masked(Opcode::Text, br#"{"type":"join","id":1,"channel":"general","nonce":"j"}"#);
     let forged = masked(Opcode::Text, br#"{"type":"hello","token":"a.b.c"}"#);
 
     for (bytes, expected) in

@@ -125,7 +125,8 @@ async fn handshake_hello_requests_and_close_are_as_documented() {
     assert!(pong.is_pong(), "{pong:?}");
     assert_eq!(**pong.as_payload(), *b"a WebSocket ping");
 
-    strict.say(&ClientFrame::Join { id: 1, channel: channel.clone() }).await;
+    let nonce = Nonce::new("j1").unwrap();
+    strict.say(&ClientFrame::Join { id: 1, channel: channel.clone(), nonce }).await;
     let (nonce, body) = (Nonce::new("n1").unwrap(), "hi".into());
     strict.say(&ClientFrame::Send { id: 2, channel: channel.clone(), nonce, body }).await;
     // A send behind a join that isn't durable yet may come too early: then it is refused.
@@ -183,7 +184,8 @@ async fn what_is_no_frame_is_rejected_and_the_session_lives() {
     for (text, id) in [
         ("{", None),
         (r#"{"type":"dance","id":3}"#, Some(3)),
-        (r#"{"type":"join","id":4,"channel":"two words"}"#, Some(4)),
+        (r#"{"type":"join","id":4,"channel":"two words","nonce":"j"}"#, Some(4)),
+        (r#"{"type":"leave","id":4,"channel":"general"}"#, Some(4)),
         (r#"{"type":"send","id":5,"channel":"general","nonce":"","body":"hi"}"#, Some(5)),
     ] {
         strict.say_text(text).await;

@@ -133,10 +133,10 @@ fn assert_accepted_as_logged(shown: &[Value], log: &[Value]) {
         let entry = &log[seq_of(one) - 1];
         let (number, at_ms) = (one["reply_to"].as_u64().unwrap() as i64 - 2, &entry["at_ms"]);
         assert_eq!((&one["duplicate"], &one["at_ms"]), (&false.into(), at_ms));
-        match entry["nonce"].as_str() {
-            Some(nonce) => assert!(nonce.ends_with(&format!("-{number}")), "{one} is not {entry}"),
-            None => assert_eq!((&entry["kind"], number), (&"joined".into(), -1)),
-        }
+        let named = if number < 0 { "-join".to_owned() } else { format!("-{number}") };
+        let nonce = entry["nonce"].as_str().expect("every entry has the nonce of its request");
+        assert!(nonce.ends_with(&named), "{one} is not {entry}");
+        assert_eq!(entry["kind"] == "joined", number < 0, "{one} is not {entry}");
     }
 }
 

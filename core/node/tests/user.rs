@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use seriatim_client::{ClientEvent, ClientOptions, Handle, start};
-use seriatim_engine::entry::{Asked, Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry, Wish};
 use seriatim_engine::ids::{ChannelId, Nonce, SeqNo};
 use seriatim_world::clock::sleep;
 use seriatim_world::{World, real};
@@ -54,7 +54,12 @@ impl Seen {
             ClientEvent::Delivered { channel, entry } => {
                 self.delivered.entry(channel).or_default().push(entry);
             }
-            ClientEvent::Accepted { asked: Asked::Send(nonce), seq, duplicate, .. } => {
+            ClientEvent::Accepted {
+                asked: Asked { nonce, wish: Wish::Send },
+                seq,
+                duplicate,
+                ..
+            } => {
                 self.open.remove(&nonce);
                 self.duplicates += usize::from(duplicate);
                 let earlier = self.accepted.insert(nonce, seq);
@@ -126,7 +131,8 @@ impl User {
 
     /// Joins `channel` and waits until it is done.
     pub(crate) async fn join(&self, world: &World, channel: &ChannelId) {
-        self.handle.join(channel.clone()).expect("the client runs");
+        let nonce = Nonce::new("join").expect("a sound nonce");
+        self.handle.join(channel.clone(), nonce).expect("the client runs");
         until(world, "a join", || self.seen().joined.contains_key(channel)).await;
     }
 

@@ -24,6 +24,9 @@ use crate::user::world;
 /// In each of both workspaces: where its users settle what is on its way.
 const OURS: &str = "ours";
 
+/// What the nonces of changes begin with.
+const CHANGE: &str = "change-";
+
 /// How a client is connected.
 #[derive(Debug, Clone, Copy)]
 enum Carriage {
@@ -76,11 +79,17 @@ impl Member {
         }
     }
 
-    /// Says it, with an id of its own; gives the id.
+    /// Says it, with an id of its own, and a nonce of its own if it changes who is in a channel; gives
+    /// the id.
     async fn say(&mut self, frame: &Value) -> u64 {
         self.last_id += 1;
         let mut frame = frame.clone();
         frame["id"] = self.last_id.into();
+        if ["join", "leave", "add_member", "remove_member", "create_channel"]
+            .contains(&frame["type"].as_str().unwrap_or_default())
+        {
+            frame["nonce"] = format!("{CHANGE}{}-{}", self.session, self.last_id).into();
+        }
         let frame = parsed(&frame);
         match &mut self.line {
             Line::Strict(strict) => strict.say(&frame).await,
@@ -239,12 +248,11 @@ fn absent() -> [Named; 3] {
 /// What was heard, without what differs each time, and as if the names had been those of `present`.
 fn plain(heard: Vec<Value>) -> Vec<String> {
     let each = heard.into_iter().map(|mut frame| {
-        for field in ["reply_to", "at_ms", "session"] {
+        for field in ["reply_to", "session"] {
             frame.as_object_mut().expect("a frame is an object").remove(field);
         }
-        for message in frame["messages"].as_array_mut().into_iter().flatten() {
-            message.as_object_mut().expect("an entry is an object").remove("at_ms");
-        }
+        strip(&mut frame);
+        frame["messages"].as_array_mut().into_iter().flatten().for_each(strip);
         if frame["messages"].is_null() {
             frame.as_object_mut().expect("a frame is an object").remove("messages");
         }
@@ -253,6 +261,16 @@ fn plain(heard: Vec<Value>) -> Vec<String> {
     let mut each: Vec<String> = each.collect();
     each.sort_unstable();
     each
+}
+
+/// Takes from an entry what differs from day to day.
+fn strip(entry: &mut Value) {
+    let is_of_change = entry["nonce"].as_str().is_some_and(|nonce| nonce.starts_with(CHANGE));
+    let fields = entry.as_object_mut().expect("an entry is an object");
+    fields.remove("at_ms");
+    if is_of_change {
+        fields.remove("nonce");
+    }
 }
 
 fn renamed(mut text: String) -> String {

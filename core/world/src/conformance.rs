@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry, ReadCursor};
+use seriatim_engine::entry::{
+    Batch, ChannelEntry, ChannelKind, Confirmation, Content, Entry, ReadCursor,
+};
 use seriatim_engine::history_bound::{HistoryBound, HistoryPage};
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId, WorkspaceId,
@@ -39,6 +41,7 @@ pub async fn store_suite(open: impl AsyncFn(ShardId) -> Arc<dyn Store>) {
     recovery_gives_who_is_and_was_in_a_channel(&open, 9).await;
     read_positions_never_go_back(&open, 10).await;
     the_clock_of_the_log_never_goes_back(&open, 13).await;
+    recovery_gives_what_was_confirmed(&open, 14).await;
 }
 
 const NO_SEQS: [u64; 0] = [];
@@ -67,12 +70,12 @@ impl Case {
     }
 
     async fn append(&self, epoch: Epoch, entries: Vec<ChannelEntry>) -> Result<(), StoreError> {
-        self.store.append(Batch { shard: self.shard, epoch, at: LogTime(0), entries }).await
+        self.store.append(Batch::of_entries(self.shard, (epoch, LogTime(0)), entries)).await
     }
 
     async fn append_at(&self, seconds: u32, epoch: Epoch, entries: Vec<ChannelEntry>) {
-        let at = LogTime(seconds);
-        let appended = self.store.append(Batch { shard: self.shard, epoch, at, entries }).await;
+        let stamp = (epoch, LogTime(seconds));
+        let appended = self.store.append(Batch::of_entries(self.shard, stamp, entries)).await;
         appended.expect("an append of the newest writer succeeds");
     }
 
@@ -158,7 +161,11 @@ impl Case {
     }
 
     fn joined(&self, channel: &str, seq: u64, name: &str) -> ChannelEntry {
-        self.entry(channel, seq, Content::Joined { user: user(name) })
+        self.entry(
+            channel,
+            seq,
+            Content::Joined { user: user(name), nonce: nonce(&format!("nonce-{seq}")) },
+        )
     }
 
     fn entry(&self, channel: &str, seq: u64, content: Content) -> ChannelEntry {
@@ -330,12 +337,37 @@ async fn recovery_gives_heads_members_and_nonces(case: &Case) {
     assert_eq!(recovered.roster.stays, stays.into(), "with their first join");
     let other = channels.get(&case.channel("d")).expect("the other channel is there");
     assert_eq!(other.head, SeqNo(1));
-    assert_eq!(nonces.count(), 2, "those of the window");
-    for seq in [5, 6] {
+    assert_eq!(nonces.count(), 4, "those of the window");
+    for seq in [4, 5, 6] {
         let expected = (SeqNo(seq), WallTime(1000 + seq));
         assert_eq!(case.remembered(&nonces, "c", seq), Some(expected), "as it was accepted");
     }
     assert_eq!(case.remembered(&nonces, "d", 5), None, "a nonce is one channel's");
+}
+
+async fn recovery_gives_what_was_confirmed(
+    open: &impl AsyncFn(ShardId) -> Arc<dyn Store>,
+    number: u32,
+) {
+    let first = case(open, number).await;
+    let epoch = first.claim().await;
+    let (seq, at, by) = (SeqNo(1), WallTime(9), user("ada"));
+    let channel = first.channel("c");
+    let again = Confirmation { channel, seq, at, by, nonce: nonce("nonce-9") };
+    let batch =
+        Batch::of_entries(first.shard, (epoch, LogTime(0)), vec![first.joined("c", 1, "ada")]);
+    let batch = Batch { confirmations: vec![again], ..batch };
+    first.store.append(batch).await.expect("an append of the newest writer succeeds");
+    drop(first);
+    let second = case(open, number).await;
+
+    let Recovered { channels, nonces, .. } = second.recovered().await;
+
+    assert_eq!(second.remembered(&nonces, "c", 9), Some((seq, at)));
+    let head = channels.get(&second.channel("c")).map(|channel| channel.head);
+    assert_eq!(head, Some(seq), "it is no entry");
+    assert_eq!(second.seqs("c", 0, 10, 1000).await, [1]);
+    second.append_ok(second.claim().await, vec![second.message("c", 2, "next")]).await;
 }
 
 async fn unknown_channel_has_an_empty_history(case: &Case) {
@@ -454,16 +486,24 @@ async fn recovery_gives_who_is_and_was_in_a_channel(
     let (ada, bob, eve) = (user("ada"), user("bob"), user("eve"));
     let created = Content::Created {
         by: ada.clone(),
+        nonce: nonce("nonce-1"),
         kind: ChannelKind::Private,
         members: vec![ada.clone(), eve.clone()],
     };
+    let added = |seq: u64, user: &UserId, by: &UserId| {
+        let nonce = nonce(&format!("nonce-{seq}"));
+        first.entry("c", seq, Content::Added { user: user.clone(), by: by.clone(), nonce })
+    };
+    let left = Content::Left { user: eve.clone(), nonce: nonce("nonce-3") };
+    let (user, by) = (bob.clone(), ada.clone());
+    let removed = Content::Removed { user, by, nonce: nonce("nonce-4") };
     let batch = vec![
         first.entry("c", 1, created),
-        first.entry("c", 2, Content::Added { user: bob.clone(), by: eve.clone() }),
-        first.entry("c", 3, Content::Left { user: eve.clone() }),
-        first.entry("c", 4, Content::Removed { user: bob.clone(), by: ada.clone() }),
+        added(2, &bob, &eve),
+        first.entry("c", 3, left),
+        first.entry("c", 4, removed),
         first.message("c", 5, "between"),
-        first.entry("c", 6, Content::Added { user: eve.clone(), by: ada.clone() }),
+        added(6, &eve, &ada),
     ];
     first.append_ok(epoch, batch.clone()).await;
     drop(first);

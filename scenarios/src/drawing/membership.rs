@@ -75,9 +75,10 @@ impl Added<'_> {
         let away = scale(stream.next_u64(), wanted.departure.min, wanted.departure.max);
         let back_at = self.by_the_end(at + away);
         let leaves = stream.chance(0.5) && !hangs_up;
+        let out = format!("d{entity}-out");
         match remover(member, other, channel) {
-            Some(by) if !leaves => self.change(at, by, channel, self.removal(member)),
-            Some(_) | None => self.change(at, member, channel, Change::Leave),
+            Some(by) if !leaves => self.change(at, by, channel, (out, self.removal(member))),
+            Some(_) | None => self.change(at, member, channel, (out, Change::Leave)),
         }
         if hangs_up {
             let gone_at = at - scale(stream.next_u64(), Duration::ZERO, HANGS_UP_BEFORE.min(at));
@@ -89,7 +90,7 @@ impl Added<'_> {
             self.send(amid, member, channel, &format!("d{entity}"), stream);
             self.read(amid, member, channel, entity);
         }
-        self.enter(back_at, member, other, channel, stream);
+        self.enter((back_at, format!("d{entity}-in")), member, other, channel, stream);
     }
 
     /// Somebody comes in, says something and goes.
@@ -104,15 +105,16 @@ impl Added<'_> {
         let host = *stream.pick(&channel.members);
         let stay = scale(stream.next_u64(), wanted.visit.min, wanted.visit.max);
         let until = self.by_the_end(at + stay);
-        self.enter(at, visitor, Some(host), channel, stream);
+        self.enter((at, format!("v{entity}-in")), visitor, Some(host), channel, stream);
         let amid = scale(stream.next_u64(), at, until);
         self.send(amid, visitor, channel, &format!("v{entity}"), stream);
         self.read(amid, visitor, channel, entity);
+        let out = format!("v{entity}-out");
         match remover(visitor, Some(host), channel) {
             Some(by) if stream.chance(0.5) => {
-                self.change(until, by, channel, self.removal(visitor))
+                self.change(until, by, channel, (out, self.removal(visitor)));
             }
-            Some(_) | None => self.change(until, visitor, channel, Change::Leave),
+            Some(_) | None => self.change(until, visitor, channel, (out, Change::Leave)),
         }
     }
 
@@ -126,24 +128,25 @@ impl Added<'_> {
         let Some(outsider) = self.outsider(channel, stream) else { return };
         let member = *stream.pick(&channel.members);
         let own = self.user(outsider);
+        let nonce = format!("t{entity}");
         match stream.below(6) {
-            0 => self.send(at, outsider, channel, &format!("t{entity}"), stream),
+            0 => self.send(at, outsider, channel, &nonce, stream),
             1 => self.read(at, outsider, channel, entity),
-            2 => self.change(at, outsider, channel, Change::Leave),
-            3 => self.change(at, outsider, channel, Change::Add { user: own }),
-            4 => self.change(at, outsider, channel, self.removal(member)),
+            2 => self.change(at, outsider, channel, (nonce, Change::Leave)),
+            3 => self.change(at, outsider, channel, (nonce, Change::Add { user: own })),
+            4 => self.change(at, outsider, channel, (nonce, self.removal(member))),
             // To join what is public is no trespass.
             _ if channel.kind == ChannelKind::Public => {
-                self.change(at, outsider, channel, self.removal(member));
+                self.change(at, outsider, channel, (nonce, self.removal(member)));
             }
-            _ => self.change(at, outsider, channel, Change::Join),
+            _ => self.change(at, outsider, channel, (nonce, Change::Join)),
         }
     }
 
     /// The user joins, or is added by `host`: the only way into what is private.
     fn enter(
         &mut self,
-        at: Duration,
+        (at, nonce): (Duration, String),
         user: ClientIndex,
         host: Option<ClientIndex>,
         channel: &PlannedChannel,
@@ -153,9 +156,9 @@ impl Added<'_> {
         match host {
             Some(host) if !joins => {
                 let change = Change::Add { user: self.user(user) };
-                self.change(at, host, channel, change);
+                self.change(at, host, channel, (nonce, change));
             }
-            Some(_) | None => self.change(at, user, channel, Change::Join),
+            Some(_) | None => self.change(at, user, channel, (nonce, Change::Join)),
         }
     }
 
@@ -181,8 +184,15 @@ impl Added<'_> {
         self.act(at, reader, Action::ReadLog { channel, page });
     }
 
-    fn change(&mut self, at: Duration, by: ClientIndex, channel: &PlannedChannel, change: Change) {
-        self.act(at, by, Action::Change { channel: channel.key.clone(), change });
+    fn change(
+        &mut self,
+        at: Duration,
+        by: ClientIndex,
+        channel: &PlannedChannel,
+        (nonce, change): (String, Change),
+    ) {
+        let nonce = Nonce::new(&nonce).expect("a sound nonce");
+        self.act(at, by, Action::Change { channel: channel.key.clone(), nonce, change });
     }
 
     fn act(&mut self, at: Duration, by: ClientIndex, action: Action) {
@@ -259,7 +269,7 @@ mod tests {
         let mut changes = Vec::new();
         for (client, user) in (0..).map(ClientIndex).zip(&plan.users) {
             for operation in &user.operations {
-                if let Action::Change { channel: key, change } = &operation.action {
+                if let Action::Change { channel: key, change, .. } = &operation.action {
                     let channel = plan.channels.iter().find(|channel| channel.key == *key);
                     changes.push((client, operation.at, channel.unwrap(), change));
                 }

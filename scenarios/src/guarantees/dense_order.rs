@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Asked, Entry};
+use seriatim_engine::entry::{Entry, Wish};
 use seriatim_engine::ids::SeqNo;
 
 use crate::history::{Event, OfLog, Roster, What};
@@ -169,7 +169,7 @@ fn same_acceptance(roster: &Roster, first: &Event, second: &Event) -> bool {
             What::Accepted { client, asked, .. },
             What::Accepted { client: other_client, asked: other_asked, .. },
         ) => {
-            let sends = [asked, other_asked].map(|asked| matches!(asked, Asked::Send(_)));
+            let sends = [asked, other_asked].map(|asked| asked.wish == Wish::Send);
             let same =
                 asked == other_asked && user_of(roster, *client) == user_of(roster, *other_client);
             // One change of membership may be what several asked for.

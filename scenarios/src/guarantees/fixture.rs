@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Asked, Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry, Wish};
 use seriatim_engine::frame::PresenceState;
 use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey, WorkspaceId};
@@ -137,7 +137,16 @@ fn nonce(text: &str) -> Nonce {
     Nonce::new(text).unwrap()
 }
 
-pub(crate) fn entry(seq: u64, content: Content) -> Entry {
+/// A change of members has the nonce `c` and its seq.
+pub(crate) fn entry(seq: u64, mut content: Content) -> Entry {
+    match &mut content {
+        Content::Message { .. } => {}
+        Content::Created { nonce, .. }
+        | Content::Joined { nonce, .. }
+        | Content::Added { nonce, .. }
+        | Content::Left { nonce, .. }
+        | Content::Removed { nonce, .. } => *nonce = self::nonce(&format!("c{seq}")),
+    }
     Entry { seq: SeqNo(seq), at: WallTime(1_000 + seq), content }
 }
 
@@ -147,7 +156,7 @@ pub(crate) fn message(seq: u64, sender: u32, text: &str, body: &str) -> Entry {
 }
 
 pub(crate) fn joined(seq: u64, index: u32) -> Entry {
-    entry(seq, Content::Joined { user: user(index) })
+    entry(seq, Content::Joined { user: user(index), nonce: nonce("c") })
 }
 
 /// Message 3.
@@ -165,8 +174,17 @@ pub(crate) fn invoked(client: u32, text: &str, body: &str) -> What {
     What::Invoked { client, channel, nonce: nonce(text), body: body.into() }
 }
 
+/// Clients 0 and 1 join at #1 and #2.
+fn join(client: u32) -> Asked {
+    Asked { nonce: nonce(&format!("c{}", client + 1)), wish: Wish::Join }
+}
+
+fn send(text: &str) -> Asked {
+    Asked { nonce: nonce(text), wish: Wish::Send }
+}
+
 pub(crate) fn join_invoked(client: u32) -> What {
-    change_invoked(client, Asked::Join)
+    change_invoked(client, join(client))
 }
 
 pub(crate) fn change_invoked(client: u32, asked: Asked) -> What {
@@ -179,19 +197,19 @@ pub(crate) fn sent(client: u32, session: &str, text: &str) -> What {
 }
 
 pub(crate) fn accepted(client: u32, text: &str, seq: u64) -> What {
-    acceptance(client, Asked::Send(nonce(text)), seq, false)
+    acceptance(client, send(text), seq, false)
 }
 
 pub(crate) fn duplicate(client: u32, text: &str, seq: u64) -> What {
-    acceptance(client, Asked::Send(nonce(text)), seq, true)
+    acceptance(client, send(text), seq, true)
 }
 
 pub(crate) fn join_accepted(client: u32, seq: u64) -> What {
-    acceptance(client, Asked::Join, seq, false)
+    acceptance(client, join(client), seq, false)
 }
 
 pub(crate) fn join_duplicate(client: u32, seq: u64) -> What {
-    acceptance(client, Asked::Join, seq, true)
+    acceptance(client, join(client), seq, true)
 }
 
 pub(crate) fn acceptance(client: u32, asked: Asked, seq: u64, duplicate: bool) -> What {
@@ -201,8 +219,8 @@ pub(crate) fn acceptance(client: u32, asked: Asked, seq: u64, duplicate: bool) -
 
 pub(crate) fn rejected(client: u32, text: Option<&str>) -> What {
     let (client, channel) = (ClientIndex(client), channel());
-    let asked = text.map_or(Asked::Join, |text| Asked::Send(nonce(text)));
-    What::Rejected { client, channel, asked, code: "busy".into(), is_final: true }
+    let asked = text.map_or_else(|| join(client.0), send);
+    What::Rejected { client, channel, asked, code: "busy".into() }
 }
 
 /// With the channel served after each of `after`: none or one.

@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Asked, Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry, Wish};
 use seriatim_engine::ids::{Nonce, SeqNo, UserId};
 
 use crate::history::{ClientIndex, Event, Roster, What};
@@ -366,8 +366,8 @@ impl Guarantee for Isolation {
         } else if let What::Invoked { client, nonce, .. } = what {
             let user = user_of(&self.roster, *client).user.clone();
             self.invoked(number, (user, nonce.clone()), seen);
-        } else if let What::Accepted { client, asked: Asked::Send(nonce), .. }
-        | What::Rejected { client, asked: Asked::Send(nonce), .. } = what
+        } else if let What::Accepted { client, asked: Asked { nonce, wish: Wish::Send }, .. }
+        | What::Rejected { client, asked: Asked { nonce, wish: Wish::Send }, .. } = what
         {
             let user = user_of(&self.roster, *client).user.clone();
             self.answered(number, &(user, nonce.clone()), seen);

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seriatim_engine::entry::{Asked, Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry, Wish};
 use seriatim_engine::ids::{Nonce, UserId};
 
-use crate::history::{Event, Roster, What};
+use crate::history::{Event, OfLog, Roster, What};
 
 use super::{ChannelNumber, Findings, Guarantee, Seen, slot, user_of};
 
@@ -21,21 +21,13 @@ pub struct NoInvention {
 
 #[derive(Debug, Default)]
 struct Channel {
-    sends: BTreeMap<(UserId, Nonce), Request>,
-    changes: BTreeMap<(UserId, Asked), Change>,
-}
-
-/// Changes of membership that are asked for in the same words.
-#[derive(Debug, Default)]
-struct Change {
-    asked: usize,
-    rejected: usize,
-    rejection: Option<Arc<Event>>,
+    requests: BTreeMap<(UserId, Nonce), Request>,
 }
 
 #[derive(Debug)]
 struct Request {
     invoked: Arc<Event>,
+    asked: Asked,
     /// The refusal.
     rejected: Option<Arc<Event>>,
 }
@@ -49,17 +41,10 @@ impl NoInvention {
 
     fn entry(&mut self, number: ChannelNumber, entry: &Entry, event: &Event) {
         let channel = slot(&mut self.channels, number.0);
-        let Content::Message { .. } = &entry.content else {
-            let (user, asked) = entry.content.asked();
-            if !channel.changes.contains_key(&(user.clone(), asked.clone())) {
-                let message = || format!("{user} never asked this channel for {asked}");
-                self.findings.report(event.at, message, [event]);
-            }
-            return;
-        };
-        let Some(request) = channel.request(&entry.content) else {
-            let (sender, asked) = entry.content.asked();
-            let message = || format!("{sender} never sent {asked} to this channel");
+        let (user, asked) = entry.content.asked();
+        let request = channel.requests.get(&(user.clone(), asked.nonce.clone()));
+        let Some(request) = request.filter(|request| request.asked == asked) else {
+            let message = || format!("{user} never asked this channel for {asked}");
             self.findings.report(event.at, message, [event]);
             return;
         };
@@ -74,33 +59,11 @@ impl NoInvention {
 
     fn stored(&mut self, number: ChannelNumber, entry: &Entry, event: &Event) {
         let channel = slot(&mut self.channels, number.0);
-        let rejected = if let Content::Message { .. } = &entry.content {
-            channel.request(&entry.content).and_then(|request| request.rejected.as_ref())
-        } else {
-            let (user, asked) = entry.content.asked();
-            let change = channel.changes.get(&(user.clone(), asked));
-            // One of them may be this entry, if not all were refused.
-            let change = change.filter(|change| change.rejected == change.asked);
-            change.and_then(|change| change.rejection.as_ref())
-        };
-        if let Some(rejected) = rejected {
-            let message = || "the log holds what its sender was told is refused".to_owned();
+        let (user, nonce) = entry.content.author();
+        let request = channel.requests.get(&(user.clone(), nonce.clone()));
+        if let Some(rejected) = request.and_then(|request| request.rejected.as_ref()) {
+            let message = || "the log holds what its author was told is refused".to_owned();
             self.findings.report(event.at, message, [&**rejected, event]);
-        }
-    }
-}
-
-impl Channel {
-    fn request(&self, content: &Content) -> Option<&Request> {
-        match content {
-            Content::Message { sender, nonce, .. } => {
-                self.sends.get(&(sender.clone(), nonce.clone()))
-            }
-            Content::Created { .. }
-            | Content::Joined { .. }
-            | Content::Added { .. }
-            | Content::Left { .. }
-            | Content::Removed { .. } => None,
         }
     }
 }
@@ -121,26 +84,20 @@ impl Guarantee for NoInvention {
         }
         if let What::Stored { entry, .. } = &event.what {
             self.stored(number, entry, event);
-        } else if let What::Invoked { client, nonce, .. } = &event.what {
-            let user = user_of(&self.roster, *client).user.clone();
-            let request = Request { invoked: seen.keep(), rejected: None };
-            let channel = slot(&mut self.channels, number.0);
-            channel.sends.entry((user, nonce.clone())).or_insert(request);
-        } else if let What::ChangeInvoked { client, asked, .. } = &event.what {
+        } else if let What::Rejected { client, asked, .. } = &event.what {
             let user = user_of(&self.roster, *client).user.clone();
             let channel = slot(&mut self.channels, number.0);
-            channel.changes.entry((user, asked.clone())).or_default().asked += 1;
-        } else if let What::Rejected { client, asked, is_final: true, .. } = &event.what {
-            let user = user_of(&self.roster, *client).user.clone();
-            let channel = slot(&mut self.channels, number.0);
-            if let Asked::Send(nonce) = asked {
-                if let Some(request) = channel.sends.get_mut(&(user, nonce.clone())) {
-                    request.rejected = Some(seen.keep());
-                }
-            } else if let Some(change) = channel.changes.get_mut(&(user, asked.clone())) {
-                change.rejected += 1;
-                change.rejection = Some(seen.keep());
+            if let Some(request) = channel.requests.get_mut(&(user, asked.nonce.clone())) {
+                request.rejected = Some(seen.keep());
             }
+        } else if let Some(OfLog::Asked { client, asked }) = event.what.of_log() {
+            let user = user_of(&self.roster, client).user.clone();
+            // To remove oneself is to leave.
+            let leaves = asked.wish == Wish::Remove(user.clone());
+            let asked = if leaves { Asked { wish: Wish::Leave, ..asked } } else { asked };
+            let key = (user, asked.nonce.clone());
+            let request = Request { invoked: seen.keep(), asked, rejected: None };
+            slot(&mut self.channels, number.0).requests.entry(key).or_insert(request);
         }
     }
 
@@ -161,6 +118,7 @@ fn difference(sent: &str, found: &str) -> String {
 mod tests {
     use super::super::fixture::*;
     use super::*;
+    use crate::history::ClientIndex;
 
     fn found(history: History) -> Vec<String> {
         judged(NoInvention::new(roster()), history)
@@ -186,20 +144,20 @@ mod tests {
     fn a_message_from_nobody_or_in_anothers_name_breaks_it() {
         let forged = message(4, 1, "n2", "more");
         let history = healthy().with(&received(1, "c", more()), received(1, "c", forged));
-        assert_eq!(found(history), ["u1 never sent nonce n2 to this channel"]);
+        assert_eq!(found(history), ["u1 never asked this channel for message, nonce n2"]);
     }
 
     #[test]
     fn a_member_that_never_asked_to_join_breaks_it() {
         let history = healthy().before(&What::AuditDone, [stored(joined(5, 2))]);
-        assert_eq!(found(history), ["u2 never asked this channel for join"]);
+        assert_eq!(found(history), ["u2 never asked this channel for join, nonce c5"]);
     }
 
     #[test]
     fn a_message_that_arrives_before_it_was_sent_breaks_it() {
         let early = received(1, "b", more());
         let history = healthy().before(&invoked(0, "n1", "hello"), [early]);
-        assert_eq!(found(history), ["u0 never sent nonce n2 to this channel"]);
+        assert_eq!(found(history), ["u0 never asked this channel for message, nonce n2"]);
     }
 
     #[test]
@@ -209,19 +167,26 @@ mod tests {
         let stored_too = healthy()
             .before(&What::FaultsOver, [rejected(1, Some("n3"))])
             .before(&What::AuditDone, [stored(message(5, 1, "n3", "lost"))]);
-        assert_eq!(found(stored_too), ["the log holds what its sender was told is refused"]);
+        assert_eq!(found(stored_too), ["the log holds what its author was told is refused"]);
     }
 
     #[test]
     fn a_join_that_was_refused_and_asked_for_again_is_no_invention() {
-        let again = [rejected(1, None), join_invoked(1)];
-        assert_eq!(found(healthy().before(&join_accepted(1, 2), again)), [""; 0]);
+        let first = Asked { nonce: Nonce::new("first").unwrap(), wish: Wish::Join };
+        let (client, channel, code) = (ClientIndex(1), channel(), "busy".to_owned());
+        let refusal = What::Rejected { client, channel, asked: first.clone(), code };
+        let before = [change_invoked(1, first), refusal];
+        assert_eq!(found(healthy().before(&join_invoked(1), before)), [""; 0]);
         let refused = healthy().before(&join_accepted(1, 2), [rejected(1, None)]);
-        assert_eq!(found(refused), ["the log holds what its sender was told is refused"]);
-        let mut unknown = rejected(1, None);
-        if let What::Rejected { is_final, .. } = &mut unknown {
-            *is_final = false;
-        }
-        assert_eq!(found(healthy().before(&join_accepted(1, 2), [unknown])), [""; 0]);
+        assert_eq!(found(refused), ["the log holds what its author was told is refused"]);
+    }
+
+    #[test]
+    fn another_change_than_was_asked_for_with_the_nonce_breaks_it() {
+        let nonce = Nonce::new("c2").unwrap();
+        let left = entry(5, Content::Left { user: user(1), nonce: nonce.clone() });
+        let left = Entry { content: Content::Left { user: user(1), nonce }, ..left };
+        let history = healthy().before(&What::AuditDone, [stored(left)]);
+        assert_eq!(found(history), ["u1 never asked this channel for leave, nonce c2"]);
     }
 }

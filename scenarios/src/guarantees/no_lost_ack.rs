@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Asked, Content};
+use seriatim_engine::entry::{Content, Wish};
 use seriatim_engine::ids::SeqNo;
 
 use crate::history::{ClientIndex, Event, Roster, What};
@@ -147,7 +147,7 @@ impl Guarantee for NoLostAck {
         if let What::Accepted { client, asked, seq, duplicate, .. } = &event.what {
             let accepted = &mut slot(&mut self.channels, number.0).accepted;
             accepted.entry(*seq).or_insert_with(|| seen.keep());
-            if *asked == Asked::Join && !duplicate {
+            if asked.wish == Wish::Join && !duplicate {
                 self.owed_after(*client, number, *seq);
             }
         } else if let What::SessionChannel { client, after, .. } = &event.what {
@@ -215,8 +215,8 @@ mod tests {
     fn an_accepted_message_whose_place_another_took_breaks_it() {
         let history = healthy().with(&stored(hello()), stored(message(3, 1, "n8", "mine")));
         let expected = [
-            "accepted as #3, but the log has the nonce n8 of u1 there",
-            "announced as #3, but the log has the nonce n8 of u1 there",
+            "accepted as #3, but the log has the message, nonce n8 of u1 there",
+            "announced as #3, but the log has the message, nonce n8 of u1 there",
         ];
         assert_eq!(found(history), expected);
     }

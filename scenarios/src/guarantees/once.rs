@@ -1,9 +1,10 @@
-//! `once`: one (channel, sender, nonce) makes at most one message; a retry gets the same seq.
+//! `once`: one (channel, user, nonce) makes at most one entry, a message or a change of members; a
+//! retry gets the same seq. A change that had been made already makes none: it is answered with the
+//! position of what made it so, and none with its nonce may come later.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seriatim_engine::entry::{Asked, Content, Entry};
 use seriatim_engine::ids::{Nonce, SeqNo, UserId};
 
 use crate::history::{Event, OfLog, Roster};
@@ -20,7 +21,7 @@ pub struct Once {
 
 #[derive(Debug, Default)]
 struct Channel {
-    /// The position of each message, and the event that told it first.
+    /// The position that each nonce led to, and the event that told it first.
     positions: BTreeMap<(UserId, Nonce), (SeqNo, Arc<Event>)>,
 }
 
@@ -34,12 +35,12 @@ impl Once {
     fn position(
         &mut self,
         number: ChannelNumber,
-        (sender, nonce): (&UserId, &Nonce),
+        (user, nonce): (&UserId, &Nonce),
         seq: SeqNo,
         seen: &Seen<'_>,
     ) {
         let channel = slot(&mut self.channels, number.0);
-        let key = (sender.clone(), nonce.clone());
+        let key = (user.clone(), nonce.clone());
         match channel.positions.get(&key) {
             None => {
                 channel.positions.insert(key, (seq, seen.keep()));
@@ -47,16 +48,10 @@ impl Once {
             Some((first, witness)) if *first != seq => {
                 let first = *first;
                 let message =
-                    || format!("nonce {nonce} of {sender} has two positions: {first} and {seq}");
+                    || format!("nonce {nonce} of {user} has two positions: {first} and {seq}");
                 self.findings.report(seen.event.at, message, [&**witness, seen.event]);
             }
             Some(_) => {}
-        }
-    }
-
-    fn entry(&mut self, number: ChannelNumber, entry: &Entry, seen: &Seen<'_>) {
-        if let Content::Message { sender, nonce, .. } = &entry.content {
-            self.position(number, (sender, nonce), entry.seq, seen);
         }
     }
 }
@@ -69,13 +64,15 @@ impl Guarantee for Once {
     fn observe(&mut self, seen: &Seen<'_>) {
         let Some(number) = seen.channel else { return };
         match seen.event.what.of_log() {
-            Some(OfLog::Accepted { client, asked: Asked::Send(nonce), seq, .. }) => {
-                let sender = user_of(&self.roster, client).user.clone();
-                self.position(number, (&sender, nonce), seq, seen);
+            Some(OfLog::Accepted { client, asked, seq, .. }) => {
+                let user = user_of(&self.roster, client).user.clone();
+                self.position(number, (&user, &asked.nonce), seq, seen);
             }
             // A copy of what was seen before tells nothing new.
-            Some(OfLog::Entry(entry)) if !seen.repeats => self.entry(number, entry, seen),
-            Some(OfLog::Accepted { .. } | OfLog::Asked { .. } | OfLog::Entry(_)) | None => {}
+            Some(OfLog::Entry(entry)) if !seen.repeats => {
+                self.position(number, entry.content.author(), entry.seq, seen);
+            }
+            Some(OfLog::Asked { .. } | OfLog::Entry(_)) | None => {}
         }
     }
 
@@ -88,6 +85,8 @@ impl Guarantee for Once {
 
 #[cfg(test)]
 mod tests {
+    use seriatim_engine::entry::{Asked, Content, Entry, Wish};
+
     use super::super::fixture::*;
     use super::*;
     use crate::history::What;
@@ -118,6 +117,36 @@ mod tests {
         let again = received(1, "c", message(5, 0, "n2", "more"));
         let history = healthy().before(&What::FaultsOver, [again]);
         assert_eq!(found(history), ["nonce n2 of u0 has two positions: 4 and 5"]);
+    }
+
+    /// #5, with the nonce that client 1's join at #2 had.
+    fn joined_again() -> Entry {
+        let mut again = joined(2, 1);
+        again.seq = SeqNo(5);
+        again
+    }
+
+    #[test]
+    fn a_change_that_is_made_twice_breaks_it() {
+        let expected = ["nonce c2 of u1 has two positions: 2 and 5"];
+        let stored = healthy().before(&What::AuditDone, [stored(joined_again())]);
+        assert_eq!(found(stored), expected);
+        let seen = healthy().before(&What::FaultsOver, [received(0, "a", joined_again())]);
+        assert_eq!(found(seen), expected);
+    }
+
+    #[test]
+    fn a_change_that_altered_nothing_and_is_made_later_breaks_it() {
+        let again = Asked { nonce: Nonce::new("again").unwrap(), wish: Wish::Join };
+        let confirmed =
+            || [change_invoked(1, again.clone()), acceptance(1, again.clone(), 2, true)];
+        assert_eq!(found(healthy().before(&What::FaultsOver, confirmed())), [""; 0]);
+        let content = Content::Joined { user: user(1), nonce: again.nonce.clone() };
+        let late = Entry { content, ..joined_again() };
+        let history = healthy()
+            .before(&What::FaultsOver, confirmed())
+            .before(&What::AuditDone, [stored(late)]);
+        assert_eq!(found(history), ["nonce again of u1 has two positions: 2 and 5"]);
     }
 
     #[test]

@@ -5,13 +5,13 @@
 //! new entry. With `dense-order` this makes a channel's log linearizable. A request counts from the first time
 //! that its client was asked for it, so that retries and their duplicates need no rule of their own.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seriatim_engine::entry::{Asked, Content, Entry};
+use seriatim_engine::entry::{Asked, Entry, Wish};
 use seriatim_engine::ids::{Nonce, SeqNo, UserId};
 
-use crate::history::{ClientIndex, Event, OfLog, Roster, What};
+use crate::history::{ClientIndex, Event, OfLog, Roster};
 
 use super::{ChannelNumber, Findings, Guarantee, Seen, slot, user_of};
 
@@ -28,9 +28,7 @@ struct Channel {
     /// The highest position that any client was told is its own.
     accepted_upto: Option<Accepted>,
     /// None once its position has been told. That it stays the same is `once`'s to judge.
-    sends: BTreeMap<(UserId, Nonce), Option<Request>>,
-    /// A client's changes are made one after the other, in the order in which it was asked.
-    changes: BTreeMap<ClientIndex, VecDeque<Request>>,
+    requests: BTreeMap<(UserId, Nonce), Option<Request>>,
 }
 
 #[derive(Debug, Clone)]
@@ -64,11 +62,7 @@ impl RealTimeOrder {
         let channel = slot(&mut self.channels, number.0);
         let floor = channel.accepted_upto.clone();
         let request = Request { invoked: seen.keep(), floor };
-        if let Asked::Send(nonce) = asked {
-            channel.sends.entry((user, nonce)).or_insert(Some(request));
-        } else {
-            channel.changes.entry(client).or_default().push_back(request);
-        }
+        channel.requests.entry((user, asked.nonce)).or_insert(Some(request));
     }
 
     fn accepted(
@@ -78,13 +72,9 @@ impl RealTimeOrder {
         (seq, duplicate): (SeqNo, bool),
         seen: &Seen<'_>,
     ) {
-        if let Asked::Send(nonce) = asked {
-            let author = (user_of(&self.roster, client).user.clone(), nonce.clone());
+        if asked.wish == Wish::Send || !duplicate {
+            let author = (user_of(&self.roster, client).user.clone(), asked.nonce.clone());
             self.position(number, &author, seq, seen.event);
-        } else if let Some(request) = self.answered(number, client)
-            && !duplicate
-        {
-            self.judge(&request, seq, seen.event);
         }
         let channel = slot(&mut self.channels, number.0);
         if channel.accepted_upto.as_ref().is_none_or(|highest| highest.seq < seq) {
@@ -93,17 +83,11 @@ impl RealTimeOrder {
     }
 
     fn entry(&mut self, number: ChannelNumber, entry: &Entry, event: &Event) {
-        if let Content::Message { sender, nonce, .. } = &entry.content {
-            self.position(number, &(sender.clone(), nonce.clone()), entry.seq, event);
-        }
+        let (user, nonce) = entry.content.author();
+        self.position(number, &(user.clone(), nonce.clone()), entry.seq, event);
     }
 
-    /// The client's oldest change has its answer.
-    fn answered(&mut self, number: ChannelNumber, client: ClientIndex) -> Option<Request> {
-        slot(&mut self.channels, number.0).changes.get_mut(&client)?.pop_front()
-    }
-
-    /// `event` tells that the send has position `seq`.
+    /// `event` tells that the request has position `seq`.
     fn position(
         &mut self,
         number: ChannelNumber,
@@ -113,7 +97,7 @@ impl RealTimeOrder {
     ) {
         let channel = slot(&mut self.channels, number.0);
         // Without one, the entry is invented, which is another guarantee's to tell.
-        let request = channel.sends.get_mut(author).and_then(Option::take);
+        let request = channel.requests.get_mut(author).and_then(Option::take);
         if let Some(request) = request {
             self.judge(&request, seq, event);
         }
@@ -146,14 +130,7 @@ impl Guarantee for RealTimeOrder {
             Some(OfLog::Entry(entry)) if !seen.repeats => {
                 self.entry(number, entry, seen.event);
             }
-            Some(OfLog::Entry(_)) => {}
-            None => {
-                if let What::Rejected { client, asked, .. } = &seen.event.what
-                    && !matches!(asked, Asked::Send(_))
-                {
-                    self.answered(number, *client);
-                }
-            }
+            Some(OfLog::Entry(_)) | None => {}
         }
     }
 
@@ -168,6 +145,7 @@ impl Guarantee for RealTimeOrder {
 mod tests {
     use super::super::fixture::*;
     use super::*;
+    use crate::history::What;
 
     fn found(history: History) -> Vec<String> {
         judged(RealTimeOrder::new(roster()), history)

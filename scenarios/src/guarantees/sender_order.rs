@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::Asked;
+use seriatim_engine::entry::{Asked, Wish};
 use seriatim_engine::ids::{Nonce, SeqNo};
 
 use crate::history::{ClientIndex, Event, What};
@@ -66,8 +66,9 @@ impl Guarantee for SenderOrder {
             let channel = slot(&mut self.channels, number.0);
             channel.transmissions.push(seen.keep());
             channel.messages.entry((*client, nonce.clone())).or_default().transmissions += 1;
-        } else if let What::Accepted { client, asked: Asked::Send(nonce), seq, .. } =
-            &seen.event.what
+        } else if let What::Accepted {
+            client, asked: Asked { nonce, wish: Wish::Send }, seq, ..
+        } = &seen.event.what
         {
             let channel = slot(&mut self.channels, number.0);
             let message = channel.messages.entry((*client, nonce.clone())).or_default();

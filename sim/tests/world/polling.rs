@@ -129,7 +129,7 @@ impl Poller {
         let channel = "general";
         for number in 0..=SENDS {
             let request = if number == 0 {
-                json!({ "type": "join", "id": 0, "channel": channel })
+                json!({ "type": "join", "id": 0, "channel": channel, "nonce": "join" })
             } else {
                 let nonce = format!("{}-{number}", self.user);
                 json!({ "type": "send", "id": number, "channel": channel, "nonce": nonce, "body": nonce })

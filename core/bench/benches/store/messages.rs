@@ -49,7 +49,7 @@ impl Messages {
             let entry = Entry { seq: *head, at, content };
             entries.push(ChannelEntry { channel: channel.clone(), entry });
         }
-        Ok(Batch { shard: SHARD, epoch, at: LogTime(0), entries })
+        Ok(Batch::of_entries(SHARD, (epoch, LogTime(0)), entries))
     }
 
     /// Some channel and its newest position.

@@ -8,8 +8,8 @@
 //!
 //! - **Contiguous**: [`ClientEvent::Delivered`] rises by one per channel, across connections, but for
 //!   what [`ClientEvent::Trimmed`] tells of.
-//! - **Never failed by silence**: a send without an answer is sent again with the same nonce until
-//!   it is accepted or refused.
+//! - **Never failed by silence**: a request without an answer is sent again with the same nonce
+//!   until it is accepted or refused.
 //! - **Bounded**: at most [`CLIENT_OUTSTANDING_MAX`] requests are open.
 
 mod connecting;
@@ -62,6 +62,7 @@ pub enum Command {
     /// Change who is in the channel.
     Change {
         channel: ChannelId,
+        nonce: Nonce,
         change: Change,
     },
     /// Drop the connection and open a new one at once.
@@ -156,15 +157,12 @@ pub enum ClientEvent {
         at: WallTime,
         duplicate: bool,
     },
-    /// It was refused and will not be tried again.
+    /// It was refused: it did not happen, and won't.
     Rejected {
         channel: ChannelId,
         asked: Asked,
         code: RejectCode,
         message: String,
-        /// It did not happen and won't. False for a change that was sent more than once: it has no
-        /// nonce, so an earlier attempt that comes late may still be made.
-        is_final: bool,
     },
     CaughtUp {
         channel: ChannelId,
@@ -358,7 +356,9 @@ impl Client {
     fn command(&mut self, now: MonoTime, command: Command, effects: &mut Vec<Effect>) {
         let request = match command {
             Command::Send { channel, nonce, body } => Request::Send { channel, nonce, body },
-            Command::Change { channel, change } => Request::Change { channel, change },
+            Command::Change { channel, nonce, change } => {
+                Request::Change { channel, nonce, change }
+            }
             Command::Reconnect => return self.reconnect(now, effects),
             Command::GoOffline => return self.go_offline(effects),
             Command::GoOnline => return self.go_online(now),
@@ -380,9 +380,8 @@ impl Client {
         if self.requests.len() >= CLIENT_OUTSTANDING_MAX {
             let (channel, asked) = request.into_parts();
             let message = format!("{CLIENT_OUTSTANDING_MAX} requests wait for their reply already");
-            let (code, is_final) = (RejectCode::Busy, true);
-            let event = ClientEvent::Rejected { channel, asked, code, message, is_final };
-            effects.push(Effect::Emit(event));
+            let code = RejectCode::Busy;
+            effects.push(Effect::Emit(ClientEvent::Rejected { channel, asked, code, message }));
             return;
         }
         self.last_id += 1;
@@ -503,11 +502,9 @@ impl Client {
         } else if code.is_retryable() {
             self.requests.defer(reply_to, now + after);
         } else {
-            let is_final = self.requests.is_refusal_final(reply_to);
             let Some(request) = self.settle(now, reply_to, effects) else { return };
             let (channel, asked) = request.into_parts();
-            let event = ClientEvent::Rejected { channel, asked, code, message, is_final };
-            effects.push(Effect::Emit(event));
+            effects.push(Effect::Emit(ClientEvent::Rejected { channel, asked, code, message }));
         }
     }
 

@@ -1,12 +1,13 @@
 //! A client's requests without a final answer.
 //!
-//! Changes to the membership of one channel go out one at a time: a change has no nonce, so a
-//! retry that overtook a later one would undo it. Everything else goes out as it comes.
+//! Changes to the membership of one channel go out one at a time: when a later one overtook the
+//! retry of an earlier one, the channel would be left as the earlier one wants it. Everything else
+//! goes out as it comes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::entry::Asked;
+use crate::entry::{Asked, Wish};
 use crate::frame::ClientFrame;
 use crate::ids::{ChannelId, Nonce};
 use crate::membership::Change;
@@ -15,7 +16,7 @@ use crate::time::MonoTime;
 #[derive(Debug, Clone)]
 pub(super) enum Request {
     Send { channel: ChannelId, nonce: Nonce, body: Arc<str> },
-    Change { channel: ChannelId, change: Change },
+    Change { channel: ChannelId, nonce: Nonce, change: Change },
 }
 
 /// What a client has asked for, by id and so in the order in which it was first asked for.
@@ -31,33 +32,33 @@ struct Open {
     request: Request,
     /// When to send it (again), if no reply has come by then. None while it waits for another.
     due: Option<MonoTime>,
-    /// How often it was sent.
-    attempts: u32,
 }
 
 impl Request {
     pub(super) fn into_parts(self) -> (ChannelId, Asked) {
         match self {
-            Self::Send { channel, nonce, .. } => (channel, Asked::Send(nonce)),
-            Self::Change { channel, change } => (channel, change.asked()),
+            Self::Send { channel, nonce, .. } => (channel, Asked { nonce, wish: Wish::Send }),
+            Self::Change { channel, nonce, change } => {
+                (channel, Asked { nonce, wish: change.wish() })
+            }
         }
     }
 
     fn frame(&self, id: u64) -> ClientFrame {
-        let (channel, change) = match self.clone() {
+        let (channel, nonce, change) = match self.clone() {
             Self::Send { channel, nonce, body } => {
                 return ClientFrame::Send { id, channel, nonce, body };
             }
-            Self::Change { channel, change } => (channel, change),
+            Self::Change { channel, nonce, change } => (channel, nonce, change),
         };
         match change {
             Change::Create { kind, members } => {
-                ClientFrame::CreateChannel { id, channel: Some(channel), kind, members }
+                ClientFrame::CreateChannel { id, channel: Some(channel), nonce, kind, members }
             }
-            Change::Join => ClientFrame::Join { id, channel },
-            Change::Leave => ClientFrame::Leave { id, channel },
-            Change::Add { user } => ClientFrame::AddMember { id, channel, user },
-            Change::Remove { user } => ClientFrame::RemoveMember { id, channel, user },
+            Change::Join => ClientFrame::Join { id, channel, nonce },
+            Change::Leave => ClientFrame::Leave { id, channel, nonce },
+            Change::Add { user } => ClientFrame::AddMember { id, channel, nonce, user },
+            Change::Remove { user } => ClientFrame::RemoveMember { id, channel, nonce, user },
         }
     }
 }
@@ -83,18 +84,8 @@ impl Requests {
             changes.push(id);
         }
         let frame = (is_live && !waits).then(|| request.frame(id));
-        let attempts = u32::from(frame.is_some());
-        self.open.insert(id, Open { request, due: (!waits).then_some(due), attempts });
+        self.open.insert(id, Open { request, due: (!waits).then_some(due) });
         frame
-    }
-
-    /// Whether a refusal settles it. A change has no nonce: an earlier attempt may come late, and be
-    /// taken for a request of its own.
-    pub(super) fn is_refusal_final(&self, id: u64) -> bool {
-        self.open.get(&id).is_none_or(|open| match open.request {
-            Request::Send { .. } => true,
-            Request::Change { .. } => open.attempts <= 1,
-        })
     }
 
     /// The request has its final answer. Gives it, and the frame of what waited for that.
@@ -103,7 +94,7 @@ impl Requests {
         id: u64,
         due: MonoTime,
     ) -> Option<(Request, Option<ClientFrame>)> {
-        let Open { request, .. } = self.open.remove(&id)?;
+        let Open { request, due: _ } = self.open.remove(&id)?;
         let Request::Change { channel, .. } = &request else { return Some((request, None)) };
         let changes = self.changes.get_mut(channel).expect("an open change is among its channel's");
         changes.retain(|one| *one != id);
@@ -114,7 +105,6 @@ impl Requests {
         let frame = next.and_then(|id| {
             let open = self.open.get_mut(&id)?;
             open.due = Some(due);
-            open.attempts += 1;
             Some(open.request.frame(id))
         });
         Some((request, frame))
@@ -146,7 +136,6 @@ impl Requests {
         for (id, open) in &mut self.open {
             if open.due.is_some_and(&is_due) {
                 open.due = Some(again);
-                open.attempts = open.attempts.saturating_add(1);
                 frames.push(open.request.frame(*id));
             }
         }

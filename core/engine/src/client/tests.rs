@@ -1,7 +1,7 @@
 //! Tests of the client machine, through `handle` only.
 
 use super::*;
-use crate::entry::{ChannelKind, Content};
+use crate::entry::{ChannelKind, Content, Wish};
 use crate::frame::{GoodbyeCode, LogFrame, Resume};
 use crate::ids::WorkspaceId;
 use crate::limits::{
@@ -17,9 +17,12 @@ pub(super) fn channel() -> ChannelId {
     ChannelId::new("general").unwrap()
 }
 
-fn send(nonce: &str) -> Input {
-    let nonce = Nonce::new(nonce).unwrap();
-    Input::Command(Command::Send { channel: channel(), nonce, body: "hi".into() })
+fn nonce(text: &str) -> Nonce {
+    Nonce::new(text).unwrap()
+}
+
+fn send(text: &str) -> Input {
+    Input::Command(Command::Send { channel: channel(), nonce: nonce(text), body: "hi".into() })
 }
 
 pub(super) fn welcome(after: u64) -> ServerFrame {
@@ -152,8 +155,7 @@ fn the_application_is_told_of_each_time_that_a_send_goes_out() {
     assert_eq!(told_sent(&client.feed(at(1), send("a"))), ["a"]);
     client.feed(at(2), Input::Frame(unavailable(1)));
     assert_eq!(told_sent(&client.feed(at(502), Input::Tick)), ["early"]);
-    let join = Input::Command(Command::Change { channel: channel(), change: Change::Join });
-    assert_eq!(told_sent(&client.feed(at(503), join)), [""; 0]);
+    assert_eq!(told_sent(&client.feed(at(503), change("j", Change::Join))), [""; 0]);
 }
 
 #[test]
@@ -192,47 +194,28 @@ fn a_refusal_is_final() {
         retry_after_ms: None,
     };
     let effects = client.feed(at(1), Input::Frame(refusal));
-    assert!(matches!(
-        effects.as_slice(),
-        [Effect::Emit(ClientEvent::Rejected { is_final: true, .. })]
-    ));
+    assert!(matches!(effects.as_slice(), [Effect::Emit(ClientEvent::Rejected { .. })]));
     assert_eq!(client.outstanding(), 0);
 }
 
 #[test]
-fn a_refusal_of_a_retried_change_says_nothing_of_the_attempt_before_it() {
-    let refused = |client: &mut Client, ms, code| {
-        let (message, retry_after_ms) = (String::new(), None);
-        let refusal = ServerFrame::Rejected { reply_to: Some(1), code, message, retry_after_ms };
-        let effects = client.feed(at(ms), Input::Frame(refusal));
-        match effects.as_slice() {
-            [Effect::Emit(ClientEvent::Rejected { is_final, .. }), ..] => Some(*is_final),
-            _ => None,
-        }
-    };
-    let asked = || {
-        let mut client = live();
-        client.feed(at(0), change(Change::Leave));
-        client
-    };
-    assert_eq!(refused(&mut asked(), 1, RejectCode::NotMember), Some(true), "sent once");
-    let mut client = asked();
-    assert_eq!(refused(&mut client, 1, RejectCode::Unavailable), None);
-    client.feed(at(1_001), Input::Tick);
-    assert_eq!(refused(&mut client, 1_002, RejectCode::NotMember), Some(false));
-    let mut client = asked();
-    client.feed(at(1), change(Change::Join));
-    refused(&mut client, 2, RejectCode::NotMember);
-    let next = ServerFrame::Rejected {
-        reply_to: Some(2),
-        code: RejectCode::Forbidden,
-        message: String::new(),
-        retry_after_ms: None,
-    };
-    let effects = client.feed(at(3), Input::Frame(next));
-    let is_final =
-        matches!(effects.as_slice(), [Effect::Emit(ClientEvent::Rejected { is_final: true, .. })]);
-    assert!(is_final, "what waited for another was sent once: {effects:?}");
+fn a_change_without_a_reply_goes_out_again_on_the_next_session_with_its_nonce() {
+    let mut client = live();
+    let leave = client.feed(at(0), change("l", Change::Leave));
+    let said = ClientFrame::Leave { id: 1, channel: channel(), nonce: nonce("l") };
+    assert_eq!(sent_frames(&leave), [&said]);
+    client.feed(at(3), Input::Disconnected);
+    let due = client.next_deadline().unwrap();
+    client.feed(due, Input::Tick);
+    client.feed(due, Input::Connected);
+    let effects = client.feed(due, Input::Frame(welcome(10)));
+    assert_eq!(sent_frames(&effects).last(), Some(&&said));
+    let asked = Asked { nonce: nonce("l"), wish: Wish::Leave };
+    let effects = client.feed(due, accepted(1, 11));
+    assert!(matches!(
+        effects.as_slice(),
+        [Effect::Emit(ClientEvent::Accepted { asked: told, .. })] if *told == asked
+    ));
 }
 
 #[test]
@@ -436,8 +419,8 @@ fn a_goodbye_without_a_way_back_ends_the_client() {
     assert_eq!(client.next_deadline(), None);
 }
 
-fn change(change: Change) -> Input {
-    Input::Command(Command::Change { channel: channel(), change })
+fn change(text: &str, change: Change) -> Input {
+    Input::Command(Command::Change { channel: channel(), nonce: nonce(text), change })
 }
 
 fn sent_frames(effects: &[Effect]) -> Vec<&ClientFrame> {
@@ -461,14 +444,18 @@ fn accepted(reply_to: u64, seq: u64) -> Input {
 #[test]
 fn a_change_waits_for_an_earlier_one_of_its_channel_and_for_no_other() {
     let mut client = live();
-    let join = client.feed(at(0), change(Change::Join));
-    assert_eq!(sent_frames(&join), [&ClientFrame::Join { id: 1, channel: channel() }]);
-    assert_eq!(client.feed(at(0), change(Change::Leave)), []);
+    let join = client.feed(at(0), change("j", Change::Join));
+    assert_eq!(
+        sent_frames(&join),
+        [&ClientFrame::Join { id: 1, channel: channel(), nonce: nonce("j") }]
+    );
+    assert_eq!(client.feed(at(0), change("l", Change::Leave)), []);
     assert_eq!(sent_nonces(&client.feed(at(0), send("a"))), ["a"]);
     let elsewhere = ChannelId::new("elsewhere").unwrap();
     let (kind, members) = (ChannelKind::Private, Vec::new());
     let create = Change::Create { kind, members };
-    let create = Input::Command(Command::Change { channel: elsewhere, change: create });
+    let create = Command::Change { channel: elsewhere, nonce: nonce("c"), change: create };
+    let create = Input::Command(create);
     assert_eq!(sent_frames(&client.feed(at(0), create)).len(), 1);
 
     // Retries keep the order.
@@ -479,17 +466,23 @@ fn a_change_waits_for_an_earlier_one_of_its_channel_and_for_no_other() {
         .collect();
     assert_eq!(ids, [false; 3], "{again:?}");
     let leave = client.feed(at(10_001), accepted(1, 11));
-    assert_eq!(sent_frames(&leave), [&ClientFrame::Leave { id: 2, channel: channel() }]);
+    assert_eq!(
+        sent_frames(&leave),
+        [&ClientFrame::Leave { id: 2, channel: channel(), nonce: nonce("l") }]
+    );
 }
 
 #[test]
 fn a_change_that_is_put_off_keeps_later_ones_waiting_and_one_that_is_refused_does_not() {
     let mut client = live();
-    client.feed(at(0), change(Change::Join));
-    client.feed(at(0), change(Change::Leave));
+    client.feed(at(0), change("j", Change::Join));
+    client.feed(at(0), change("l", Change::Leave));
     client.feed(at(1), Input::Frame(unavailable(1)));
     let again = client.feed(at(501), Input::Tick);
-    assert_eq!(sent_frames(&again), [&ClientFrame::Join { id: 1, channel: channel() }]);
+    assert_eq!(
+        sent_frames(&again),
+        [&ClientFrame::Join { id: 1, channel: channel(), nonce: nonce("j") }]
+    );
     let refusal = ServerFrame::Rejected {
         reply_to: Some(1),
         code: RejectCode::Forbidden,
@@ -497,7 +490,10 @@ fn a_change_that_is_put_off_keeps_later_ones_waiting_and_one_that_is_refused_doe
         retry_after_ms: None,
     };
     let leave = client.feed(at(502), Input::Frame(refusal));
-    assert_eq!(sent_frames(&leave), [&ClientFrame::Leave { id: 2, channel: channel() }]);
+    assert_eq!(
+        sent_frames(&leave),
+        [&ClientFrame::Leave { id: 2, channel: channel(), nonce: nonce("l") }]
+    );
 }
 
 #[test]

@@ -40,13 +40,16 @@ fn log_frames_carry_their_own_type() {
     let entry = Entry {
         seq: SeqNo(3),
         at: WallTime(5),
-        content: Content::Joined { user: UserId::new("ada").unwrap() },
+        content: Content::Joined {
+            user: UserId::new("ada").unwrap(),
+            nonce: Nonce::new("n").unwrap(),
+        },
     };
     let frame = ServerFrame::Log(LogFrame::new(channel(), &entry));
     let json = String::from_utf8(frame.to_json()).unwrap();
     assert_eq!(
         json,
-        r#"{"type":"event","channel":"general","seq":3,"kind":"joined","user":"ada","at_ms":5}"#
+        r#"{"type":"event","channel":"general","seq":3,"kind":"joined","user":"ada","nonce":"n","at_ms":5}"#
     );
     assert_eq!(ServerFrame::parse(json.as_bytes()).unwrap(), frame);
 }
@@ -54,19 +57,16 @@ fn log_frames_carry_their_own_type() {
 #[test]
 fn every_entry_comes_back_from_its_frame() {
     let user = |name: &str| UserId::new(name).unwrap();
+    let nonce = || Nonce::new("n").unwrap();
     let (ada, bob) = (user("ada"), user("bob"));
-    let members = vec![ada.clone(), bob.clone()];
+    let (kind, members) = (ChannelKind::Direct, vec![ada.clone(), bob.clone()]);
     let contents = [
-        Content::Message {
-            sender: ada.clone(),
-            nonce: Nonce::new("n").unwrap(),
-            body: "hi".into(),
-        },
-        Content::Created { by: bob.clone(), kind: ChannelKind::Direct, members },
-        Content::Joined { user: ada.clone() },
-        Content::Added { user: ada.clone(), by: bob.clone() },
-        Content::Left { user: ada.clone() },
-        Content::Removed { user: ada, by: bob },
+        Content::Message { sender: ada.clone(), nonce: nonce(), body: "hi".into() },
+        Content::Created { by: bob.clone(), nonce: nonce(), kind, members },
+        Content::Joined { user: ada.clone(), nonce: nonce() },
+        Content::Added { user: ada.clone(), by: bob.clone(), nonce: nonce() },
+        Content::Left { user: ada.clone(), nonce: nonce() },
+        Content::Removed { user: ada, by: bob, nonce: nonce() },
     ];
     for content in contents {
         let entry = Entry { seq: SeqNo(3), at: WallTime(5), content };

@@ -43,10 +43,11 @@ impl Announced {
 mod tests {
     use super::*;
     use crate::entry::Content;
-    use crate::ids::{SeqNo, UserId};
+    use crate::ids::{Nonce, SeqNo, UserId};
 
     fn made_at(ms: u64) -> Entry {
-        let content = Content::Joined { user: UserId::new("ada").unwrap() };
+        let content =
+            Content::Joined { user: UserId::new("ada").unwrap(), nonce: Nonce::new("n").unwrap() };
         Entry { seq: SeqNo(1), at: WallTime(ms), content }
     }
 

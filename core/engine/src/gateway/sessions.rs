@@ -447,7 +447,7 @@ fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, About, Ask), Frame
         channel: channel.clone(),
     };
     let sender = user.user.clone();
-    let (id, channel, change) = match frame {
+    let (id, channel, nonce, change) = match frame {
         ClientFrame::Send { id, channel, nonce, body } => {
             let key = key(&channel);
             let submit =
@@ -469,7 +469,7 @@ fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, About, Ask), Frame
             let list = move |ticket| ToOwner::List { ticket, user, after, channels_max };
             return Ok((id, About::Channels, Box::new(list)));
         }
-        ClientFrame::CreateChannel { id, channel, kind, members } => {
+        ClientFrame::CreateChannel { id, channel, nonce, kind, members } => {
             let channel = match (channel, kind) {
                 (Some(channel), _) => channel,
                 (None, ChannelKind::Direct) => direct_channel(members.iter().chain([&sender])),
@@ -480,12 +480,16 @@ fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, About, Ask), Frame
                     return Err(FrameError { id: Some(id), message });
                 }
             };
-            (id, channel, Change::Create { kind, members })
+            (id, channel, nonce, Change::Create { kind, members })
         }
-        ClientFrame::Join { id, channel } => (id, channel, Change::Join),
-        ClientFrame::Leave { id, channel } => (id, channel, Change::Leave),
-        ClientFrame::AddMember { id, channel, user } => (id, channel, Change::Add { user }),
-        ClientFrame::RemoveMember { id, channel, user } => (id, channel, Change::Remove { user }),
+        ClientFrame::Join { id, channel, nonce } => (id, channel, nonce, Change::Join),
+        ClientFrame::Leave { id, channel, nonce } => (id, channel, nonce, Change::Leave),
+        ClientFrame::AddMember { id, channel, nonce, user } => {
+            (id, channel, nonce, Change::Add { user })
+        }
+        ClientFrame::RemoveMember { id, channel, nonce, user } => {
+            (id, channel, nonce, Change::Remove { user })
+        }
         ClientFrame::Hello { .. }
         | ClientFrame::Ping
         | ClientFrame::Heartbeat { .. }
@@ -494,7 +498,7 @@ fn wanted(user: &UserKey, frame: ClientFrame) -> Result<(u64, About, Ask), Frame
         | ClientFrame::Typing { .. } => unreachable!("no request, or handled by the caller"),
     };
     let key = key(&channel);
-    let change = move |ticket| ToOwner::Change { ticket, channel: key, by: sender, change };
+    let change = move |ticket| ToOwner::Change { ticket, channel: key, by: sender, nonce, change };
     Ok((id, About::Entry(channel), Box::new(change)))
 }
 

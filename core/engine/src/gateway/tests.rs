@@ -446,7 +446,7 @@ fn requests_are_turned_away_while_the_owner_leaves_one_unanswered_too_long() {
 fn requests_before_hello_end_the_session() {
     let mut gateway = new();
     gateway.feed(Input::Connected { connection: ADA });
-    let effects = gateway.say(r#"{"type":"join","id":1,"channel":"general"}"#);
+    let effects = gateway.say(r#"{"type":"join","id":1,"channel":"general","nonce":"j"}"#);
     assert_eq!(goodbye_code(&effects), Some(GoodbyeCode::Protocol));
 }
 

@@ -1,9 +1,10 @@
 //! The owner's part in membership: who may change it, and what each change leads to.
 //!
-//! A change names how things shall be, not what to do: when they are so already, it is accepted
-//! again with the position that made them so. What is right is judged by what has been
-//! **numbered**, durable or not, because the entry that is numbered next comes after all of that.
-//! Readers and gateways are served by what is **durable**.
+//! A change is made once, as a message is sent once: its nonce is logged with its entry. It names
+//! how things shall be, not what to do: when they are so already, it is confirmed with the position
+//! that made them so. What is right is judged by what has been **numbered**, durable or not, because
+//! the entry that is numbered next comes after all of that. Readers and gateways are served by what
+//! is **durable**.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +12,12 @@ use super::refusal::Refusal;
 use super::{Channel, Effect, Owner, Waiting};
 use crate::entry::{ChannelKind, Content, Entry};
 use crate::frame::RejectCode;
-use crate::ids::{ChannelId, ChannelKey, SeqNo, UserId, UserKey};
+use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
 use crate::levels::Limit;
 use crate::limits::{CHANNELS_OF_USER_MAX, CREATED_MEMBERS_MAX};
 use crate::link::{FromOwner, LinkId, Ticket};
 use crate::membership::{Change, Origin, Standing, direct_channel, is_direct_name};
+use crate::nonces::NonceKey;
 use crate::presence::Input;
 use crate::time::{MonoTime, WallTime};
 
@@ -29,6 +31,7 @@ pub(super) struct Changing {
 pub(super) struct Wanted {
     pub(super) channel: ChannelKey,
     pub(super) by: UserId,
+    pub(super) nonce: Nonce,
     pub(super) change: Change,
 }
 
@@ -36,8 +39,9 @@ pub(super) struct Wanted {
 enum Outcome {
     /// It is so since this position.
     SoSince(SeqNo),
-    /// It takes this entry.
-    Takes(Content),
+    /// It takes an entry of its own: of this change, which is the one that was asked for in its
+    /// plainest form.
+    Takes(Change),
 }
 
 impl Changing {
@@ -74,21 +78,27 @@ impl Owner {
         wanted: Wanted,
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let Wanted { channel: key, by, change } = wanted;
-        let outcome = self.outcome(&key, &by, change)?;
+        let Wanted { channel: key, by, nonce, change } = wanted;
+        let nonce_key = NonceKey::new(&key, &by, &nonce);
+        if self.answer_again(&key, nonce_key, (link, ticket), effects)? {
+            return Ok(());
+        }
+        let change = match self.outcome(&key, &by, change) {
+            Ok(Outcome::SoSince(seq)) => {
+                let waiting = (link, ticket);
+                return self.confirm(wall, (key, by, nonce), (seq, waiting), effects);
+            }
+            Ok(Outcome::Takes(change)) => change,
+            Err(refusal) => return Err(self.refuse_for_good(nonce_key, refusal)),
+        };
         let channel = self
             .channels
             .entry(key.clone())
             .or_insert_with(|| Channel::new(SeqNo::ZERO, Origin::default()));
-        let content = match outcome {
-            Outcome::SoSince(seq) => {
-                channel.accept_again(wall, link, ticket, seq, effects);
-                return Ok(());
-            }
-            Outcome::Takes(content) => content,
-        };
-        let entry = channel.sequencer.assign(wall, content).map_err(Refusal::busy)?;
+        let entry =
+            channel.sequencer.assign(wall, content(change, by, nonce)).map_err(Refusal::busy)?;
         self.counts.in_flight.set(channel.sequencer.in_flight());
+        self.nonces.record(nonce_key, entry.seq, wall, self.clock.at(self.now));
         channel.origin.apply(&entry.content);
         channel.wait(entry.seq, Waiting { link, ticket, duplicate: false });
         for (user, standing) in standings(&entry) {
@@ -174,7 +184,7 @@ impl Owner {
             self.has_room(key, user)?;
         }
         let members = members.into_iter().collect();
-        Ok(Outcome::Takes(Content::Created { by: by.clone(), kind, members }))
+        Ok(Outcome::Takes(Change::Create { kind, members }))
     }
 
     fn join(&self, key: &ChannelKey, user: &UserId) -> Result<Outcome, Refusal> {
@@ -190,7 +200,7 @@ impl Owner {
             return Err(Refusal::new(RejectCode::Forbidden, message));
         }
         self.has_room(key, user)?;
-        Ok(Outcome::Takes(Content::Joined { user: user.clone() }))
+        Ok(Outcome::Takes(Change::Join))
     }
 
     fn leave(&self, key: &ChannelKey, user: &UserId) -> Result<Outcome, Refusal> {
@@ -199,7 +209,7 @@ impl Owner {
             Standing::Former { until } => Ok(Outcome::SoSince(until)),
             Standing::Member { .. } => {
                 self.check_not_direct(key)?;
-                Ok(Outcome::Takes(Content::Left { user: user.clone() }))
+                Ok(Outcome::Takes(Change::Leave))
             }
         }
     }
@@ -214,7 +224,7 @@ impl Owner {
         self.check_member(key, by)?;
         self.check_not_direct(key)?;
         self.has_room(key, &user)?;
-        Ok(Outcome::Takes(Content::Added { user, by: by.clone() }))
+        Ok(Outcome::Takes(Change::Add { user }))
     }
 
     fn remove(&self, key: &ChannelKey, by: &UserId, user: UserId) -> Result<Outcome, Refusal> {
@@ -234,9 +244,7 @@ impl Owner {
             return Err(Refusal::new(RejectCode::Forbidden, message));
         }
         match standing {
-            Standing::Member { .. } => {
-                Ok(Outcome::Takes(Content::Removed { user, by: by.clone() }))
-            }
+            Standing::Member { .. } => Ok(Outcome::Takes(Change::Remove { user })),
             Standing::Former { .. } | Standing::Stranger => {
                 let message = format!("{user} is not in channel {}", key.channel);
                 Err(Refusal::new(RejectCode::BadMembers, message))
@@ -315,6 +323,17 @@ fn check_founders(
         return Err(Refusal::new(RejectCode::Forbidden, message));
     }
     Ok(())
+}
+
+/// The entry that makes a change.
+fn content(change: Change, by: UserId, nonce: Nonce) -> Content {
+    match change {
+        Change::Create { kind, members } => Content::Created { by, nonce, kind, members },
+        Change::Join => Content::Joined { user: by, nonce },
+        Change::Leave => Content::Left { user: by, nonce },
+        Change::Add { user } => Content::Added { user, by, nonce },
+        Change::Remove { user } => Content::Removed { user, by, nonce },
+    }
 }
 
 /// How users stand to the channel after this entry that changed how they do.

@@ -9,11 +9,13 @@
 //!
 //! - **Durable first**: no reply and no publication of an entry precedes the [`Input::Stored`]
 //!   that covers it.
-//! - **Once**: one (channel, sender, nonce) is numbered at most once within the window, whatever
-//!   the wall clock does: ages are told by the log's clock.
+//! - **Once**: one (channel, user, nonce) is numbered at most once within the window, whatever
+//!   the wall clock does: ages are told by the log's clock. A change of members that had been made
+//!   already is not numbered, but its nonce is logged all the same.
 //! - **One copy per gateway**: an entry is published once per subscribed link.
 
 mod changes;
+mod confirming;
 mod counts;
 mod listing;
 mod locating;
@@ -28,7 +30,7 @@ mod trimmed;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::entry::{ChannelEntry, Content, Entry, ReadCursor};
+use crate::entry::{ChannelEntry, Confirmation, Content, Entry, ReadCursor};
 use crate::fanout::Interest;
 use crate::history_bound::{HistoryBound, HistoryPage};
 use crate::ids::{ChannelId, ChannelKey, Nonce, SeqNo, UserId, UserKey};
@@ -43,6 +45,7 @@ use crate::sequencer::Sequencer;
 use crate::time::{LogClock, LogTime, MonoTime, WallTime};
 
 use changes::{Changing, Wanted};
+use confirming::Confirming;
 use reads::{Read, ReadRequest};
 use refusal::Refusal;
 
@@ -62,6 +65,10 @@ pub enum Input {
     },
     /// The store holds the `count` oldest entries of those appended.
     Stored {
+        count: usize,
+    },
+    /// The store holds the `count` oldest of what [`Effect::Confirm`] gave it.
+    Confirmed {
         count: usize,
     },
     /// The store answered [`Effect::Read`].
@@ -100,6 +107,9 @@ pub enum Input {
 pub enum Effect {
     /// Make it durable, in the order of these effects, then feed [`Input::Stored`].
     Append(ChannelEntry),
+    /// Make it durable, not before what was to be appended before it, then feed
+    /// [`Input::Confirmed`].
+    Confirm(Confirmation),
     /// Read a page of up to `entries_max` entries, then feed [`Input::Read`] or
     /// [`Input::ReadFailed`].
     Read { read: ReadId, channel: ChannelKey, bound: HistoryBound, entries_max: usize },
@@ -144,6 +154,7 @@ pub struct Owner {
     refusals: Refusals,
     membership: Membership,
     changing: Changing,
+    confirming: Confirming,
     interest: Interest,
     /// Which links have the user open; most have one.
     open: BTreeMap<UserKey, Vec<LinkId>>,
@@ -235,6 +246,7 @@ impl Owner {
             }
             Input::Frame { link, frame } => self.frame(now, wall, link, frame, effects),
             Input::Stored { count } => self.stored(now, count, effects),
+            Input::Confirmed { count } => self.confirmed(count, effects),
             Input::Read { read, page } => self.read_done(read, page, effects),
             Input::ReadFailed { read, why } => self.read_failed(read, why, effects),
             Input::SeekFailed { read, channel, why } => {
@@ -286,8 +298,8 @@ impl Owner {
                     self.refuse(link, ticket, refusal, effects);
                 }
             }
-            ToOwner::Change { ticket, channel, by, change } => {
-                let wanted = Wanted { channel, by, change };
+            ToOwner::Change { ticket, channel, by, nonce, change } => {
+                let wanted = Wanted { channel, by, nonce, change };
                 if let Err(refusal) = self.change(wall, link, ticket, wanted, effects) {
                     self.refuse(link, ticket, refusal, effects);
                 }
@@ -327,18 +339,11 @@ impl Owner {
     ) -> Result<(), Refusal> {
         let Submission { channel: key, sender, nonce, body } = submission;
         let nonce_key = NonceKey::new(&key, &sender, &nonce);
-        // Before anything is refused: what has happened must not be called not to have.
-        if let Some((seq, at)) = self.nonces.find(nonce_key) {
-            let channel = self.channels.get_mut(&key).expect("a numbered entry's channel exists");
-            channel.accept_again(at, link, ticket, seq, effects);
-            self.counts.duplicates += 1;
+        if self.answer_again(&key, nonce_key, (link, ticket), effects)? {
             return Ok(());
         }
         if !self.is_member(&key, &sender) {
-            return Err(self.refuse_for_good(&key, nonce_key));
-        }
-        if self.refusals.contains(nonce_key) {
-            return Err(Refusal::refused_before());
+            return Err(self.refuse_for_good(nonce_key, Refusal::not_member(&key)));
         }
         if body.is_empty() || body.len() > BODY_BYTES_MAX {
             return Err(Refusal::bad_body(body.len()));
@@ -368,13 +373,34 @@ impl Owner {
         reply(link, FromOwner::Rejected { ticket, code, message }, effects);
     }
 
-    /// A stranger's send doesn't happen, whatever they become: an earlier attempt of it that is on
-    /// its way must not either.
-    fn refuse_for_good(&mut self, channel: &ChannelKey, send: NonceKey) -> Refusal {
-        let recorded = self.refusals.record(self.now, send);
+    /// What happened stays, and so does what was refused for good: gives whether the request was
+    /// made before, and then answers as the first time.
+    fn answer_again(
+        &mut self,
+        key: &ChannelKey,
+        nonce: NonceKey,
+        (link, ticket): (LinkId, Ticket),
+        effects: &mut Vec<Effect>,
+    ) -> Result<bool, Refusal> {
+        if let Some((seq, at)) = self.nonces.find(nonce) {
+            self.counts.duplicates += 1;
+            if !self.confirming.joins(nonce, (link, ticket)) {
+                let channel =
+                    self.channels.get_mut(key).expect("a numbered entry's channel exists");
+                channel.accept_again(at, link, ticket, seq, effects);
+            }
+            return Ok(true);
+        }
+        self.refusals.find(nonce).map_or(Ok(false), |code| Err(Refusal::refused_before(code)))
+    }
+
+    /// What is refused doesn't happen, whatever becomes of the user: an earlier attempt of it that
+    /// is on its way must not either.
+    fn refuse_for_good(&mut self, nonce: NonceKey, refusal: Refusal) -> Refusal {
+        let recorded = self.refusals.record(self.now, nonce, refusal.code);
         self.counts.refusals.set(self.refusals.count());
         match recorded {
-            Ok(()) => Refusal::not_member(channel),
+            Ok(()) => refusal,
             Err(Full) => Refusal::no_room_to_refuse(),
         }
     }

@@ -5,7 +5,7 @@ use crate::frame::RejectCode;
 use crate::history_bound::HistoryBound;
 use crate::ids::{ChannelId, ChannelKey};
 use crate::levels::Limit;
-use crate::limits::{BODY_BYTES_MAX, LINK_READS_MAX};
+use crate::limits::{BODY_BYTES_MAX, IN_FLIGHT_MAX, LINK_READS_MAX};
 use crate::sequencer::Busy;
 
 /// A request that did not happen.
@@ -26,16 +26,22 @@ impl Refusal {
         Self::new(RejectCode::NotMember, message)
     }
 
-    pub(super) fn refused_before() -> Self {
-        let message = "a message with this nonce was refused before you came in: send it with \
+    /// `code` is what the first attempt was told.
+    pub(super) fn refused_before(code: RejectCode) -> Self {
+        let message = "a request with this nonce was refused before, and stays so: ask again with \
                        another nonce"
             .to_owned();
-        Self::new(RejectCode::NotMember, message)
+        Self::new(code, message)
     }
 
     pub(super) fn no_room_to_refuse() -> Self {
-        let message = "too many messages of strangers were refused lately".to_owned();
+        let message = "too many requests were refused for good lately".to_owned();
         Self { limit: Some(Limit::Refusals), ..Self::new(RejectCode::Busy, message) }
+    }
+
+    pub(super) fn no_room_to_confirm() -> Self {
+        let message = format!("{IN_FLIGHT_MAX} confirmations wait for the store");
+        Self { limit: Some(Limit::InFlight), ..Self::new(RejectCode::Busy, message) }
     }
 
     pub(super) fn bad_body(bytes: usize) -> Self {

@@ -174,7 +174,10 @@ fn good(random: &mut Random, tokens: &Tokens) -> String {
                 r#"{{"type":"send","id":{id},"channel":"{channel}","nonce":"n{nonce}","body":"{body}"}}"#
             )
         }
-        8 | 9 => format!(r#"{{"type":"join","id":{id},"channel":"{channel}"}}"#),
+        8 | 9 => {
+            let nonce = random.below(50);
+            format!(r#"{{"type":"join","id":{id},"channel":"{channel}","nonce":"n{nonce}"}}"#)
+        }
         10 => change(random, &id, channel),
         11..16 => {
             let limit =
@@ -213,14 +216,15 @@ fn good(random: &mut Random, tokens: &Tokens) -> String {
 /// A request that changes who is in the channel.
 fn change(random: &mut Random, id: &str, channel: &str) -> String {
     let user = USERS[random.below(USERS.len())];
-    let request = format!(r#""id":{id},"channel":"{channel}""#);
+    let nonce = format!(r#""id":{id},"nonce":"n{}""#, random.below(50));
+    let request = format!(r#"{nonce},"channel":"{channel}""#);
     match random.below(4) {
         0 => format!(r#"{{"type":"leave",{request}}}"#),
         1 => format!(r#"{{"type":"add_member",{request},"user":"{user}"}}"#),
         2 => format!(r#"{{"type":"remove_member",{request},"user":"{user}"}}"#),
         _ => {
             let kind = random.pick(&["public", "private", "direct"]);
-            let named = if random.one_in(2) { request } else { format!(r#""id":{id}"#) };
+            let named = if random.one_in(2) { request } else { nonce };
             format!(r#"{{"type":"create_channel",{named},"kind":"{kind}","members":["{user}"]}}"#)
         }
     }

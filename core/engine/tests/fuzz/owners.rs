@@ -25,11 +25,11 @@ pub(crate) struct Owners {
 
 /// The entry at `seq`: the same in every channel. Some are large, to fill queues.
 pub(crate) fn entry(seq: u64) -> Entry {
+    let nonce = Nonce::new(&format!("n{seq}")).unwrap();
     let content = if seq.is_multiple_of(5) {
-        Content::Joined { user: UserId::new("bob").unwrap() }
+        Content::Joined { user: UserId::new("bob").unwrap(), nonce }
     } else {
         let body = if seq.is_multiple_of(16) { "x".repeat(12_000) } else { format!("\u{0}{seq}") };
-        let nonce = Nonce::new(&format!("n{seq}")).unwrap();
         Content::Message { sender: UserId::new("bob").unwrap(), nonce, body: body.into() }
     };
     Entry { seq: SeqNo(seq), at: WallTime(seq), content }
@@ -156,7 +156,7 @@ impl Owners {
                 vec![FromOwner::Head { channel: channel.clone(), head }]
             }
             ToOwner::Submit { ticket, channel, .. } => self.submit(random, *ticket, channel),
-            ToOwner::Change { ticket, channel, by, change } => {
+            ToOwner::Change { ticket, channel, by, change, .. } => {
                 self.change(random, *ticket, channel, by, change)
             }
             ToOwner::Read { ticket, channel, bound, .. } => {

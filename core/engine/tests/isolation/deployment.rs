@@ -139,6 +139,9 @@ impl Deployment {
                         self.log.entry(one.channel).or_default().push(one.entry);
                         inputs.push_back(owner::Input::Stored { count: 1 });
                     }
+                    owner::Effect::Confirm(_) => {
+                        inputs.push_back(owner::Input::Confirmed { count: 1 });
+                    }
                     owner::Effect::Read { read, channel, bound, entries_max } => {
                         let log = self.log.get(&channel).into_iter().flatten();
                         let wanted = log.filter(|entry| lies_in(bound, entry));

@@ -34,12 +34,24 @@ fn channel(name: &str) -> ChannelId {
 }
 
 fn send(id: u64, to: &ChannelId, nonce: &str, body: &str) -> ClientFrame {
-    let nonce = Nonce::new(nonce).unwrap();
-    ClientFrame::Send { id, channel: to.clone(), nonce, body: body.into() }
+    ClientFrame::Send { id, channel: to.clone(), nonce: self::nonce(nonce), body: body.into() }
+}
+
+fn nonce(text: &str) -> Nonce {
+    Nonce::new(text).unwrap()
+}
+
+fn join(channel: ChannelId) -> ClientFrame {
+    ClientFrame::Join { id: 1, channel, nonce: nonce("j") }
+}
+
+fn add(id: u64, channel: ChannelId, name: &str) -> ClientFrame {
+    ClientFrame::AddMember { id, channel, nonce: nonce("a"), user: user(name) }
 }
 
 fn create(channel: Option<ChannelId>, kind: ChannelKind) -> ClientFrame {
-    ClientFrame::CreateChannel { id: 1, channel, kind, members: vec![user("ada"), user("bob")] }
+    let (nonce, members) = (nonce("c"), vec![user("ada"), user("bob")]);
+    ClientFrame::CreateChannel { id: 1, channel, nonce, kind, members }
 }
 
 fn direct() -> ChannelId {
@@ -95,11 +107,17 @@ fn probes() -> Vec<Vec<ClientFrame>> {
         probes.extend([
             // The nonce of ada's first message there.
             vec![send(1, &channel, "n0", "from the wrong side")],
-            vec![ClientFrame::Join { id: 1, channel: own() }],
-            vec![ClientFrame::Leave { id: 1, channel: own() }],
-            vec![ClientFrame::AddMember { id: 1, channel: own(), user: user("eve") }],
-            vec![ClientFrame::AddMember { id: 1, channel: own(), user: user("ada") }],
-            vec![ClientFrame::RemoveMember { id: 1, channel: own(), user: user("bob") }],
+            // And that of ada's joining there.
+            vec![join(own())],
+            vec![ClientFrame::Leave { id: 1, channel: own(), nonce: nonce("l") }],
+            vec![add(1, own(), "eve")],
+            vec![add(1, own(), "ada")],
+            vec![ClientFrame::RemoveMember {
+                id: 1,
+                channel: own(),
+                nonce: nonce("r"),
+                user: user("bob"),
+            }],
             vec![ClientFrame::history(1, own(), HistoryBound::After(SeqNo(0)))],
             vec![ClientFrame::history(1, own(), HistoryBound::Before(SeqNo(u64::MAX)))],
             vec![ClientFrame::history(1, own(), HistoryBound::Since(WallTime(0)))],
@@ -126,7 +144,7 @@ fn resume() -> Vec<Resume> {
 fn furnish(deployment: &mut Deployment, workspace: &str, (ada, bob): (u64, u64), bodies: &[&str]) {
     for (session, name) in [(ada, "ada"), (bob, "bob")] {
         deployment.enter(session, workspace, name, Vec::new());
-        deployment.say(session, &ClientFrame::Join { id: 1, channel: channel("general") });
+        deployment.say(session, &join(channel("general")));
     }
     for (number, body) in bodies.iter().enumerate() {
         deployment.say(ada, &send(2, &channel("general"), &format!("n{number}"), body));
@@ -142,8 +160,7 @@ fn live_on(deployment: &mut Deployment) {
         deployment.say(ADA, &ClientFrame::Read { channel, seq: SeqNo(3) });
     }
     deployment.say(BOB, &active);
-    let add = ClientFrame::AddMember { id: 8, channel: channel("board"), user: user("mallory") };
-    deployment.say(BOB, &add);
+    deployment.say(BOB, &add(8, channel("board"), "mallory"));
     deployment.wait(Duration::from_secs(3));
     let watch = ClientFrame::PresenceSubscribe { id: 9, users: vec![user("ada"), user("mallory")] };
     deployment.say(BOB, &watch);
@@ -254,7 +271,10 @@ fn the_probes_are_well_aimed() {
 #[test]
 fn who_uses_up_their_rate_leaves_that_of_their_namesake_alone() {
     let probe: Vec<ClientFrame> = (0..=u64::from(USER_BURST_MAX))
-        .map(|id| ClientFrame::Leave { id, channel: channel("board") })
+        .map(|id| {
+            let nonce = nonce(&format!("l{id}"));
+            ClientFrame::Leave { id, channel: channel("board"), nonce }
+        })
         .collect();
     let (probed, quiet) = (from_here("bob", &probe).run(), from_here("bob", &[]).run());
     let limited = probed.heard(PROBER).iter().any(|frame| frame.contains("rate_limited"));

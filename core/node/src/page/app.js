@@ -312,7 +312,7 @@ async function leaveChannel() {
   const { name } = shown;
   askBeforeLeaving(false);
   try {
-    await client.leave(name);
+    await client.leave(name, makeNonce());
   } catch (error) {
     $("problem").textContent = `Can't leave ${name}: ${error.message}`;
   }
@@ -320,7 +320,8 @@ async function leaveChannel() {
 
 async function joinChannel(name, isPrivate = false) {
   try {
-    await (isPrivate ? client.create(name, "private") : client.join(name));
+    const nonce = makeNonce();
+    await (isPrivate ? client.create(name, nonce, "private") : client.join(name, nonce));
     $("join-private").checked = false;
     $("join-name").value = "";
     if (rooms.has(name)) showRoom(name);

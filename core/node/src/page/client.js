@@ -6,7 +6,7 @@
 // time, and `tell` hears what happened.
 //
 // - Contiguous: `entry` events of a channel rise by one, across connections.
-// - Never failed by silence: a request without a reply is sent again, a message with its nonce.
+// - Never failed by silence: a request without a reply is sent again, with its nonce.
 // - Bounded: REQUESTS_MAX requests are open, REORDER_MAX entries wait behind a gap.
 // - Patient with throttled timers: a hidden tab's late tick is never taken for a silent server.
 
@@ -108,17 +108,17 @@ export class Client {
     return this.#request({ type: "send", channel, nonce, body });
   }
 
-  join(channel) {
-    return this.#request({ type: "join", channel });
+  join(channel, nonce) {
+    return this.#request({ type: "join", channel, nonce });
   }
 
-  leave(channel) {
-    return this.#request({ type: "leave", channel });
+  leave(channel, nonce) {
+    return this.#request({ type: "leave", channel, nonce });
   }
 
   /** Makes a channel: `public` or `private`. */
-  create(channel, kind) {
-    return this.#request({ type: "create_channel", channel, kind, members: [] });
+  create(channel, nonce, kind) {
+    return this.#request({ type: "create_channel", channel, nonce, kind, members: [] });
   }
 
   /** The user has read `channel` up to `seq`. May be called as often as it is so. */

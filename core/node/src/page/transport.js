@@ -85,7 +85,7 @@ class PolledConnection {
 
   /**
    * Asks until there is an answer. A batch that was lost is given again; frames that were taken
-   * twice change nothing, since messages have nonces.
+   * twice change nothing, since requests have nonces.
    */
   async #again(body) {
     for (let tries = 1; ; tries++) {

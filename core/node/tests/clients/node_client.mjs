@@ -55,7 +55,7 @@ const unanswered = new Set([1]);
 function firstTime(frame) {
   switch (frame.type) {
     case "welcome":
-      say({ type: "join", id: 1, channel });
+      say({ type: "join", id: 1, channel, nonce: "node-join" });
       break;
     case "message":
     case "event":

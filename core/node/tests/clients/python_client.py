@@ -36,7 +36,7 @@ async def hear(socket):
 
 async def first_time(socket):
     """Joins, sends, then listens until killed."""
-    await say(socket, {"type": "join", "id": 1, "channel": options.channel})
+    await say(socket, {"type": "join", "id": 1, "channel": options.channel, "nonce": "py-join"})
     unanswered = {1}
     while True:
         frame = await hear(socket)

@@ -63,7 +63,7 @@ class Session:
 
 def first_time(session):
     """Joins, sends, then listens until killed."""
-    session.say({"type": "join", "id": 1, "channel": options.channel})
+    session.say({"type": "join", "id": 1, "channel": options.channel, "nonce": "poll-join"})
     unanswered = {1}
     while True:
         frame = session.hear()

@@ -170,6 +170,26 @@ test("repeats with the same nonce and another id when no reply comes, until one 
   assert.deepEqual(table.take("send"), []);
 });
 
+test("a change of members keeps its nonce, too", async () => {
+  const table = new Table().connect();
+  table.take();
+  for (const [type, ask] of [
+    ["join", () => table.client.join("general", "j1")],
+    ["leave", () => table.client.leave("general", "l1")],
+    ["create_channel", () => table.client.create("board", "c1", "private")],
+  ]) {
+    const done = ask();
+    const [first] = table.take(type);
+    table.hear({ type: "pong" });
+    table.pass(10_000);
+    const [second] = table.take(type);
+    assert.deepEqual({ ...second, id: first.id }, first);
+    assert.match(first.nonce, /^[jlc]1$/);
+    table.hear({ type: "accepted", reply_to: second.id, seq: 6, duplicate: true });
+    await done;
+  }
+});
+
 for (const code of ["busy", "rate_limited", "unavailable"]) {
   test(`${code} is no end: the request is repeated when the server says`, async () => {
     const table = new Table().connect();

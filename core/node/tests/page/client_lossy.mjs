@@ -94,7 +94,7 @@ const client = new Client({
 const ticking = setInterval(() => client.tick(), 5);
 client.tick();
 
-await client.join(channel);
+await client.join(channel, "lossy-join");
 const sends = [];
 for (let number = 0; number < MESSAGES; number++) {
   sends.push(client.send(channel, `lossy-${number}`, `number ${number}`));

@@ -12,7 +12,7 @@ use super::history::in_memory;
 use super::index::{Sealed, SegmentCursor};
 use super::maintenance::{SWITCHED_AT_ONCE, Setback};
 use super::pace::Pace;
-use super::peek::peek;
+use super::peek::{Peek, peek};
 use super::record::Flaw;
 use super::run_name::{Job, RunName};
 use super::run_writer::{RunFacts, RunWriter, StoredNonce};
@@ -25,6 +25,9 @@ pub(super) const NONCE_PARTS: u32 = 256;
 /// Records of so many bytes are taken before commits get their turn: some 100 µs of work. What is
 /// written at once has more, because each write changes threads.
 const VISITED_BYTES: usize = 64 * 1024;
+
+/// Confirmations that are looked at without a pause.
+const CONFIRMATIONS_AT_ONCE: usize = 1_024;
 
 /// Nonces by their first byte: what sorting them in parts needs.
 pub(super) fn part_of(nonce: &StoredNonce) -> usize {
@@ -54,6 +57,7 @@ impl LogStore {
             }
         }
         run.end_records();
+        self.confirmed(segment, nonces_since, &mut nonces, &mut pace).await?;
         for part in &mut nonces {
             part.sort_unstable();
             part.iter().for_each(|nonce| run.push_nonce(nonce));
@@ -76,6 +80,31 @@ impl LogStore {
         let file = segment::file_name(Place { shard: self.shard, segment });
         self.remove_needless(&file).await;
         Ok(true)
+    }
+
+    /// Adds the nonces of the segment's confirmations: nothing else is left of them in a run.
+    async fn confirmed(
+        &self,
+        segment: u32,
+        nonces_since: LogTime,
+        nonces: &mut [Vec<StoredNonce>],
+        pace: &mut Pace,
+    ) -> Result<(), Setback> {
+        let mut done = 0;
+        loop {
+            let some = self.index().confirmations(segment, done, CONFIRMATIONS_AT_ONCE);
+            if some.is_empty() {
+                return Ok(());
+            }
+            done += some.len();
+            for (record, logged) in some {
+                let added = peek(&record).and_then(|seen| {
+                    if logged >= nonces_since { add_nonce(&seen, logged, nonces) } else { Ok(()) }
+                });
+                added.map_err(|flaw| Setback::Fatal(in_memory(flaw)))?;
+            }
+            pace.pause().await;
+        }
     }
 
     /// Gives some of the segment's records to the run. Gives whether there may be more.
@@ -109,11 +138,15 @@ fn add_record(
 ) -> Result<(), Flaw> {
     let record = peek(record)?;
     run.push(&record);
-    if logged >= nonces_since
-        && let Some(key) = record.nonce()?
-    {
-        let nonce = StoredNonce { key, seq: record.seq, at: record.at, logged };
-        nonces.get_mut(part_of(&nonce)).expect("every nonce has a part").push(nonce);
-    }
+    if logged >= nonces_since { add_nonce(&record, logged, nonces) } else { Ok(()) }
+}
+
+fn add_nonce(
+    record: &Peek<'_>,
+    logged: LogTime,
+    nonces: &mut [Vec<StoredNonce>],
+) -> Result<(), Flaw> {
+    let nonce = StoredNonce::of(record, logged)?;
+    nonces.get_mut(part_of(&nonce)).expect("every nonce has a part").push(nonce);
     Ok(())
 }

@@ -10,9 +10,6 @@ use super::segment::{FORMAT_VERSION, OTHER_VERSION};
 /// The level of the run that has what outlives trimmed entries; no run is merged into it.
 pub(super) const TRIMMED_LEVEL: u32 = u32::MAX;
 
-/// The format version of such a run: programs that know nothing of them refuse the log.
-const TRIMMED_FORMAT_VERSION: u32 = 3;
-
 /// Bytes of a run before its first record.
 pub(super) const RUN_HEADER_BYTES: u64 = 8;
 
@@ -69,8 +66,7 @@ impl Footer {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::from(FOOTER_MAGIC);
         let RunName { shard, first, last } = self.name;
-        let version = version_of(self.level);
-        let numbers = [version, shard.0, first, last, self.level];
+        let numbers = [FORMAT_VERSION, shard.0, first, last, self.level];
         for number in numbers.into_iter().chain([self.segment_length, self.log_time.0]) {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -122,7 +118,7 @@ impl Footer {
         if crc32c::crc32c(bytes.get(..FOOTER_BYTES - 4).unwrap_or_default()) != checksum {
             return Err("the run footer's checksum does not match");
         }
-        if version != version_of(level) {
+        if version != FORMAT_VERSION {
             return Err(OTHER_VERSION);
         }
         if found != name {
@@ -136,10 +132,6 @@ impl Footer {
         }
         Ok(footer)
     }
-}
-
-fn version_of(level: u32) -> u32 {
-    if level == TRIMMED_LEVEL { TRIMMED_FORMAT_VERSION } else { FORMAT_VERSION }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A record group: what one commit writes.
 
-use seriatim_engine::entry::{ChannelEntry, ReadCursor};
+use seriatim_engine::entry::{ChannelEntry, Confirmation, ReadCursor};
 use seriatim_engine::ids::{Epoch, ShardId};
 use seriatim_engine::limits::{BODY_BYTES_MAX, NAME_BYTES_MAX, STORE_BATCH_MAX};
 use seriatim_engine::time::LogTime;
@@ -54,19 +54,26 @@ pub(super) struct Group<'a> {
     count: u32,
 }
 
-/// Encodes `entries` as the group at `offset` of `place`, and tells where in it each record lies.
-pub(super) fn encode_entries(
-    entries: &[ChannelEntry],
+/// Encodes `entries`, and `confirmations` after them, as the group at `offset` of `place`, and tells
+/// where in it each record lies.
+pub(super) fn encode_batch(
+    (entries, confirmations): (&[ChannelEntry], &[Confirmation]),
     stamp: Stamp,
     place: Place,
     offset: u32,
 ) -> (Vec<u8>, Vec<u32>) {
-    let mut starts = Vec::with_capacity(entries.len());
-    let group = encode(stamp, place, offset, length_u32(entries.len()), |buffer| {
-        buffer.reserve_exact(entries.iter().map(record::entry_bytes).sum());
+    let count = entries.len() + confirmations.len();
+    let mut starts = Vec::with_capacity(count);
+    let group = encode(stamp, place, offset, length_u32(count), |buffer| {
+        let confirmed: usize = confirmations.iter().map(record::confirmation_bytes).sum();
+        buffer.reserve_exact(entries.iter().map(record::entry_bytes).sum::<usize>() + confirmed);
         for entry in entries {
             starts.push(length_u32(buffer.len()));
             record::encode_entry(entry, buffer);
+        }
+        for confirmation in confirmations {
+            starts.push(length_u32(buffer.len()));
+            record::encode_confirmation(confirmation, buffer);
         }
     });
     (group, starts)
@@ -227,36 +234,38 @@ impl Group<'_> {
         Ok(cursors)
     }
 
-    /// The entries of the group in order, each with the byte of the file at which it begins.
-    pub(super) fn entries(&self) -> Result<Vec<(u32, Peek<'_>)>, (u32, Flaw)> {
-        let mut entries = Vec::new();
+    /// The entries and confirmations of the group in order, each with the byte of the file at which
+    /// it begins.
+    pub(super) fn records(&self) -> Result<Vec<(u32, Peek<'_>)>, (u32, Flaw)> {
+        let mut records = Vec::new();
         let mut from = GROUP_HEADER_BYTES;
         while let Some(rest) = self.bytes.get(from..).filter(|rest| !rest.is_empty()) {
             let offset = self.offset.saturating_add(length_u32(from));
-            let entry = peek(rest).map_err(|flaw| (offset, flaw))?;
-            from += entry.bytes.len();
-            entries.push((offset, entry));
+            let record = peek(rest).map_err(|flaw| (offset, flaw))?;
+            from += record.bytes.len();
+            records.push((offset, record));
         }
-        if entries.len() != self.count as usize {
+        if records.len() != self.count as usize {
             return Err((self.offset, "a group has another count of records than it says"));
         }
-        Ok(entries)
+        Ok(records)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log_store::tests::{joined, message};
+    use crate::log_store::tests::{confirmation, joined, message};
 
     const PLACE: Place = Place { shard: ShardId(3), segment: 9 };
     const STAMP: Stamp = Stamp { epoch: Epoch(4), at: LogTime(77) };
 
     fn two_groups() -> (Vec<u8>, u32) {
-        let (mut file, _) = encode_entries(&[message("c", 1, "one")], STAMP, PLACE, 0);
+        let (mut file, _) = encode_batch((&[message("c", 1, "one")], &[]), STAMP, PLACE, 0);
         let second = length_u32(file.len());
         let entries = [message("c", 2, "two"), joined("d", 1, "ada")];
-        file.extend(encode_entries(&entries, STAMP, PLACE, second).0);
+        let confirmations = [confirmation("d", 1, "ada", "again")];
+        file.extend(encode_batch((&entries, &confirmations), STAMP, PLACE, second).0);
         (file, second)
     }
 
@@ -265,7 +274,7 @@ mod tests {
         let (file, second) = two_groups();
 
         let group = decode(&file, PLACE, second).unwrap();
-        let records = group.entries().unwrap();
+        let records: [_; 3] = group.records().unwrap().try_into().unwrap();
 
         let Group { epoch, at, .. } = group;
         assert_eq!((Stamp { epoch, at }, group.claim()), (STAMP, Ok(None)));
@@ -274,6 +283,8 @@ mod tests {
         let (record, length) = record::decode(seen.bytes).unwrap();
         assert_eq!(record, Record::Entry(joined("d", 1, "ada")));
         assert_eq!(file[offset as usize..][..length as usize], *seen.bytes);
+        let confirmed = records.map(|(_, seen)| seen.is_confirmation());
+        assert_eq!(confirmed, [false, false, true]);
         let claim = encode_claim(STAMP, PLACE, 0);
         assert_eq!(decode(&claim, PLACE, 0).unwrap().claim(), Ok(Some(Epoch(4))));
     }

@@ -95,6 +95,7 @@ struct Place {
 #[derive(Default)]
 pub(super) struct Memtable {
     chunks: Vec<Chunk>,
+    confirmations: Vec<Place>,
     /// None while the segment takes groups.
     sealed: Option<Sealed>,
 }
@@ -217,6 +218,18 @@ impl Index {
             channel.fresh.push(Fresh::new(segment, channel.head));
         }
         channel.fresh.last_mut().expect("one was pushed if there was none").push(place, at);
+    }
+
+    /// A confirmation is durable: at `offset` of a chunk of `segment`.
+    pub(super) fn add_confirmation(&mut self, segment: u32, (chunk, offset): (u32, u32)) {
+        self.memtables.entry(segment).or_default().confirmations.push(Place { chunk, offset });
+    }
+
+    /// Some of the confirmations of `segment`, after the first `skipped`.
+    pub(super) fn confirmations(&self, segment: u32, skipped: usize, count: usize) -> Vec<Aged> {
+        let Some(memtable) = self.memtables.get(&segment) else { return Vec::new() };
+        let places = memtable.confirmations.iter().skip(skipped).take(count);
+        places.map(|place| memtable.aged(*place)).collect()
     }
 
     /// Adds an entry that was read from a segment.
@@ -356,7 +369,12 @@ impl Index {
             let aged = |place: &Place| memtable.map(|memtable| memtable.aged(*place));
             fresh.places.iter().filter_map(aged).collect::<Vec<_>>()
         };
-        self.channels.iter().flat_map(|channel| &channel.fresh).flat_map(of_part).collect()
+        let entries = self.channels.iter().flat_map(|channel| &channel.fresh).flat_map(of_part);
+        let confirmations = self
+            .memtables
+            .values()
+            .flat_map(|memtable| memtable.confirmations.iter().map(|place| memtable.aged(*place)));
+        entries.chain(confirmations).collect()
     }
 
     /// The segment takes no more groups: it waits to be rewritten as a run.

@@ -16,7 +16,7 @@ use super::peek::{Peek, peek, record_length};
 use super::record::{ANOTHER_RECORD, Flaw, Reader, TOO_SHORT};
 use super::run::{Blocks, Run};
 use super::run_name::{Job, RunName};
-use super::run_writer::{CHUNK_BYTES, RunFacts, RunWriter, StoredNonce};
+use super::run_writer::{CHUNK_BYTES, CONFIRMATION_BIT, RunFacts, RunWriter, StoredNonce};
 use super::store::LogStore;
 use crate::StoreError;
 
@@ -257,11 +257,13 @@ impl<'a> NonceReader<'a> {
 
 fn decode_nonce(reader: &mut Reader<'_>) -> Result<StoredNonce, Flaw> {
     let key = NonceKey(u128::from_be_bytes(reader.array().ok_or(TOO_SHORT)?));
-    let seq = SeqNo(reader.u64().ok_or(TOO_SHORT)?);
+    let marked = reader.u64().ok_or(TOO_SHORT)?;
+    let (seq, is_confirmation) =
+        (SeqNo(marked & !CONFIRMATION_BIT), marked & CONFIRMATION_BIT != 0);
     let at = WallTime(reader.u64().ok_or(TOO_SHORT)?);
     let logged = LogTime(reader.u32().ok_or(TOO_SHORT)?);
     if seq == SeqNo::ZERO {
         return Err("a nonce leads to no position");
     }
-    Ok(StoredNonce { key, seq, at, logged })
+    Ok(StoredNonce { key, seq, at, logged, is_confirmation })
 }

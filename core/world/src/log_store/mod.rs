@@ -43,7 +43,7 @@
 //! never jumps, going on from what the newest group says. The ages of nonces are told by it alone: wall
 //! time is for people.
 //!
-//! # Format of segments, version 2
+//! # Format of segments, version 4
 //!
 //! All numbers are little endian. Checksums are CRC-32C.
 //!
@@ -75,28 +75,30 @@
 //! |---|---|
 //! | 4 | checksum of the rest of the record |
 //! | 4 | length of the content |
-//! | 1 | kind: 1 claim, 2 message, 3 joined |
+//! | 1 | kind: 1 claim, 2 message, 3 joined, 4 created, 5 added, 6 left, 7 removed, 9 confirmation |
 //! | … | content |
 //!
-//! The content of a claim is its epoch (8). The others begin with workspace, channel, seq (8) and
-//! wall time (8); then a message has sender, nonce and body (length 4, text), a join has its user.
-//! A name or nonce is its length (1) and text.
+//! The content of a claim is its epoch (8). The others begin with workspace, channel, seq (8), wall
+//! time (8), and the user and nonce of the request; then a message has its body (length 4, text),
+//! `created` the kind (1) and the members (count 4, names), `added` and `removed` whom. A name or
+//! nonce is its length (1) and text. A confirmation is no entry: it says that a request for what was
+//! so already was answered with the entry at its seq.
 //!
-//! # Format of runs, version 2
+//! # Format of runs, version 4
 //!
 //! | bytes | run |
 //! |---|---|
 //! | 8 | `seri-run` |
 //! | … | for each channel, in the order of names: its records as they were in the log, by seq; and if they have more than one stride of 8 KiB, a block of marks for every 170 strides |
 //! | … | blocks of state: the records that are not messages once more, channel by channel |
-//! | … | blocks of nonces, sorted: key (16, big endian), seq (8), wall time (8), the log's time (4) |
+//! | … | blocks of nonces, sorted: key (16, big endian), seq (8; its highest bit marks a confirmation's), wall time (8), the log's time (4) |
 //! | … | blocks of channels: name, first seq, count, offset and bytes of the records, latest wall time (8 each), count of marks (4) |
 //! | 8 | `seri-end`: the footer |
 //! | 4 each | format version, shard, first segment, last segment, level, length of the last segment, the log's time at its end |
 //! | 8 each | epoch, latest wall time, count of entries, count of nonces, end of the records, bytes of state, of nonces, of channels |
 //! | 4 | checksum of the footer before it |
 //!
-//! The run of what was trimmed has format version 3, level 4294967295, no records, and channels with
+//! The run of what was trimmed has level 4294967295, no records, and channels with
 //! a count of 0, whose first seq is the one after the last that is gone; its nonces need no record.
 //!
 //! A mark is the seq and the offset at which a stride begins and the latest wall time up to its

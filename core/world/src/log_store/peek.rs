@@ -5,7 +5,9 @@ use seriatim_engine::ids::{ChannelKey, SeqNo};
 use seriatim_engine::nonces::NonceKey;
 use seriatim_engine::time::WallTime;
 
-use super::record::{Flaw, KIND_CLAIM, KIND_MESSAGE, RECORD_HEADER_BYTES, Reader, TOO_SHORT};
+use super::record::{
+    Flaw, KIND_CLAIM, KIND_CONFIRMATION, KIND_MESSAGE, RECORD_HEADER_BYTES, Reader, TOO_SHORT,
+};
 
 /// A record whose checksum was verified.
 #[derive(Debug, Clone, Copy)]
@@ -27,7 +29,7 @@ pub(super) fn record_length(bytes: &[u8]) -> Option<usize> {
     usize::try_from(length).ok()?.checked_add(RECORD_HEADER_BYTES)
 }
 
-/// Looks at the record at the start of `bytes`, which must be an entry.
+/// Looks at the record at the start of `bytes`, which must be an entry or a confirmation.
 pub(super) fn peek(bytes: &[u8]) -> Result<Peek<'_>, Flaw> {
     let length = record_length(bytes).ok_or(TOO_SHORT)?;
     let bytes = bytes.get(..length).ok_or(TOO_SHORT)?;
@@ -56,21 +58,23 @@ fn name<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Flaw> {
 }
 
 impl Peek<'_> {
-    /// The nonce that made this entry, if it is a message.
-    pub(super) fn nonce(&self) -> Result<Option<NonceKey>, Flaw> {
-        if self.kind != KIND_MESSAGE {
-            return Ok(None);
-        }
+    /// The nonce of the request that this came of.
+    pub(super) fn nonce(&self) -> Result<NonceKey, Flaw> {
         let mut channel = Reader::new(self.channel);
         let (workspace, channel) = (name(&mut channel)?, name(&mut channel)?);
         let mut rest = Reader::new(self.rest);
-        let (sender, nonce) = (name(&mut rest)?, name(&mut rest)?);
-        Ok(Some(NonceKey::of_names([workspace, channel, sender, nonce])))
+        let (by, nonce) = (name(&mut rest)?, name(&mut rest)?);
+        Ok(NonceKey::of_names([workspace, channel, by, nonce]))
+    }
+
+    /// Whether it is no entry, but says only that a request was answered with the entry at `seq`.
+    pub(super) fn is_confirmation(&self) -> bool {
+        self.kind == KIND_CONFIRMATION
     }
 
     /// Whether the entry says something about its channel that outlives it: who is a member.
     pub(super) fn is_state(&self) -> bool {
-        self.kind != KIND_MESSAGE
+        self.kind != KIND_MESSAGE && !self.is_confirmation()
     }
 }
 
@@ -91,11 +95,11 @@ pub(super) fn take_channel<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Flaw
 
 #[cfg(test)]
 mod tests {
-    use seriatim_engine::entry::{Content, Entry};
+    use seriatim_engine::entry::{Confirmation, Content, Entry};
 
     use super::*;
-    use crate::log_store::record::encode_entry;
-    use crate::log_store::tests::{changes, message};
+    use crate::log_store::record::{confirmation_bytes, encode_confirmation, encode_entry};
+    use crate::log_store::tests::{changes, confirmation, message};
 
     #[test]
     fn peek_sees_what_decoding_gives() {
@@ -111,18 +115,22 @@ mod tests {
             assert_eq!((seen.channel, seen.seq, seen.at), (&name[..], *seq, *at));
             assert_eq!(seen.bytes.len(), bytes.len() - "the next record".len());
             assert_eq!(seen.is_state(), !matches!(content, Content::Message { .. }));
-            let expected = match content {
-                Content::Message { sender, nonce, .. } => {
-                    Some(NonceKey::new(&entry.channel, sender, nonce))
-                }
-                Content::Created { .. }
-                | Content::Joined { .. }
-                | Content::Added { .. }
-                | Content::Left { .. }
-                | Content::Removed { .. } => None,
-            };
+            let (by, nonce) = content.author();
+            let expected = NonceKey::new(&entry.channel, by, nonce);
             assert_eq!(seen.nonce().unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn a_confirmation_is_no_entry_and_tells_its_nonce() {
+        let confirmation = confirmation("c", 7, "ada", "j");
+        let Confirmation { channel, by, nonce, .. } = &confirmation;
+        let mut bytes = Vec::new();
+        encode_confirmation(&confirmation, &mut bytes);
+        assert_eq!(bytes.len(), confirmation_bytes(&confirmation));
+        let seen = peek(&bytes).unwrap();
+        assert_eq!((seen.is_confirmation(), seen.is_state()), (true, false));
+        assert_eq!((seen.seq, seen.nonce()), (SeqNo(7), Ok(NonceKey::new(channel, by, nonce))));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! One record of a group: a claim or an entry, with its own checksum.
+//! One record of a group: a claim, an entry or a confirmation, with its own checksum.
 
 use std::sync::Arc;
 
-use seriatim_engine::entry::{ChannelEntry, ChannelKind, Content, Entry, ReadCursor};
+use seriatim_engine::entry::{ChannelEntry, ChannelKind, Confirmation, Content, Entry, ReadCursor};
 use seriatim_engine::ids::{
     ChannelId, ChannelKey, Epoch, NameError, Nonce, SeqNo, UserId, WorkspaceId,
 };
@@ -21,6 +21,7 @@ const KIND_LEFT: u8 = 6;
 const KIND_REMOVED: u8 = 7;
 /// Only in the file of read positions.
 const KIND_READ: u8 = 8;
+pub(super) const KIND_CONFIRMATION: u8 = 9;
 
 const PUBLIC: u8 = 1;
 const PRIVATE: u8 = 2;
@@ -98,6 +99,14 @@ pub(super) fn entry_bytes(entry: &ChannelEntry) -> usize {
     channel.workspace.as_str().len() + channel.channel.as_str().len() + entry.link_bytes()
 }
 
+/// Bytes of the record of `confirmation`.
+pub(super) fn confirmation_bytes(confirmation: &Confirmation) -> usize {
+    const NUMBERS_BYTES: usize = 8 + 8 + 4;
+    let Confirmation { channel, by, nonce, .. } = confirmation;
+    let names = channel.workspace.as_str().len() + channel.channel.as_str().len();
+    RECORD_HEADER_BYTES + NUMBERS_BYTES + names + by.as_str().len() + nonce.as_str().len()
+}
+
 /// Appends the record of `entry` to `buffer`. Gives its length in bytes.
 pub(super) fn encode_entry(entry: &ChannelEntry, buffer: &mut Vec<u8>) -> u32 {
     let ChannelEntry { channel, entry: Entry { seq, at, content } } = entry;
@@ -110,19 +119,13 @@ pub(super) fn encode_entry(entry: &ChannelEntry, buffer: &mut Vec<u8>) -> u32 {
         Content::Removed { .. } => KIND_REMOVED,
     };
     encode(kind, buffer, |buffer| {
-        put_name(channel.workspace.as_str(), buffer);
-        put_name(channel.channel.as_str(), buffer);
-        buffer.extend_from_slice(&seq.0.to_le_bytes());
-        buffer.extend_from_slice(&at.0.to_le_bytes());
+        put_request(channel, (*seq, *at), content.author(), buffer);
         match content {
-            Content::Message { sender, nonce, body } => {
-                put_name(sender.as_str(), buffer);
-                put_name(nonce.as_str(), buffer);
+            Content::Message { body, .. } => {
                 buffer.extend_from_slice(&length_u32(body.len()).to_le_bytes());
                 buffer.extend_from_slice(body.as_bytes());
             }
-            Content::Created { by, kind, members } => {
-                put_name(by.as_str(), buffer);
+            Content::Created { kind, members, .. } => {
                 buffer.push(match kind {
                     ChannelKind::Public => PUBLIC,
                     ChannelKind::Private => PRIVATE,
@@ -134,13 +137,35 @@ pub(super) fn encode_entry(entry: &ChannelEntry, buffer: &mut Vec<u8>) -> u32 {
                     put_name(member.as_str(), buffer);
                 }
             }
-            Content::Joined { user } | Content::Left { user } => put_name(user.as_str(), buffer),
-            Content::Added { user, by } | Content::Removed { user, by } => {
+            Content::Joined { .. } | Content::Left { .. } => {}
+            Content::Added { user, .. } | Content::Removed { user, .. } => {
                 put_name(user.as_str(), buffer);
-                put_name(by.as_str(), buffer);
             }
         }
     })
+}
+
+/// Appends the record of a confirmation to `buffer`.
+pub(super) fn encode_confirmation(confirmation: &Confirmation, buffer: &mut Vec<u8>) {
+    let Confirmation { channel, seq, at, by, nonce } = confirmation;
+    encode(KIND_CONFIRMATION, buffer, |buffer| {
+        put_request(channel, (*seq, *at), (by, nonce), buffer);
+    });
+}
+
+/// What the content of entries and confirmations begins with.
+fn put_request(
+    channel: &ChannelKey,
+    (seq, at): (SeqNo, WallTime),
+    (by, nonce): (&UserId, &Nonce),
+    buffer: &mut Vec<u8>,
+) {
+    put_name(channel.workspace.as_str(), buffer);
+    put_name(channel.channel.as_str(), buffer);
+    buffer.extend_from_slice(&seq.0.to_le_bytes());
+    buffer.extend_from_slice(&at.0.to_le_bytes());
+    put_name(by.as_str(), buffer);
+    put_name(nonce.as_str(), buffer);
 }
 
 /// Appends the record of a claim to `buffer`.
@@ -251,16 +276,14 @@ fn decode_entry(kind: u8, mut reader: Reader<'_>) -> Result<Entry, Flaw> {
 }
 
 fn decode_content(kind: u8, reader: &mut Reader<'_>) -> Result<Content, Flaw> {
+    let (by, nonce) = (reader.name(UserId::new)?, reader.name(Nonce::new)?);
     Ok(match kind {
         KIND_MESSAGE => {
-            let sender = reader.name(UserId::new)?;
-            let nonce = reader.name(Nonce::new)?;
             let length = reader.u32().ok_or(TOO_SHORT)?;
             let body = reader.text(usize::try_from(length).map_err(|_| TOO_SHORT)?)?;
-            Content::Message { sender, nonce, body: Arc::from(body) }
+            Content::Message { sender: by, nonce, body: Arc::from(body) }
         }
         KIND_CREATED => {
-            let by = reader.name(UserId::new)?;
             let kind = match reader.u8().ok_or(TOO_SHORT)? {
                 PUBLIC => ChannelKind::Public,
                 PRIVATE => ChannelKind::Private,
@@ -272,16 +295,12 @@ fn decode_content(kind: u8, reader: &mut Reader<'_>) -> Result<Content, Flaw> {
                 return Err("a channel begins with more members than one may");
             }
             let members = (0..count).map(|_| reader.name(UserId::new)).collect::<Result<_, _>>()?;
-            Content::Created { by, kind, members }
+            Content::Created { by, nonce, kind, members }
         }
-        KIND_JOINED => Content::Joined { user: reader.name(UserId::new)? },
-        KIND_LEFT => Content::Left { user: reader.name(UserId::new)? },
-        KIND_ADDED => {
-            Content::Added { user: reader.name(UserId::new)?, by: reader.name(UserId::new)? }
-        }
-        KIND_REMOVED => {
-            Content::Removed { user: reader.name(UserId::new)?, by: reader.name(UserId::new)? }
-        }
+        KIND_JOINED => Content::Joined { user: by, nonce },
+        KIND_LEFT => Content::Left { user: by, nonce },
+        KIND_ADDED => Content::Added { user: reader.name(UserId::new)?, by, nonce },
+        KIND_REMOVED => Content::Removed { user: reader.name(UserId::new)?, by, nonce },
         _ => return Err("a record is of an unknown kind"),
     })
 }
@@ -367,7 +386,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_bytes_make_the_decoder_panic(
-            kind in 0_u8..9,
+            kind in 0_u8..10,
             content in proptest::collection::vec(0_u8.., 0..64),
         ) {
             let mut bytes = Vec::new();

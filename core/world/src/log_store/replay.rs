@@ -138,11 +138,15 @@ impl Replay {
         if group.epoch != self.epoch {
             return Err((group.offset, "an entry was written under another epoch"));
         }
-        let entries = group.entries()?;
+        let records = group.records()?;
         let chunk = self.index.add_chunk(place.segment, bytes, group.at);
-        for (offset, entry) in entries {
-            let in_group = offset - group.offset;
-            let added = self.index.replay(&entry, place.segment, (chunk, in_group));
+        for (offset, record) in records {
+            let in_chunk = (chunk, offset - group.offset);
+            if record.is_confirmation() {
+                self.index.add_confirmation(place.segment, in_chunk);
+                continue;
+            }
+            let added = self.index.replay(&record, place.segment, in_chunk);
             added.map_err(|flaw| (offset, flaw))?;
             self.report.entries += 1;
         }

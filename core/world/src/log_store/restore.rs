@@ -82,10 +82,9 @@ fn restore_record(
     let seen = peek(record)?;
     if seen.is_state() {
         apply(state_entry(record)?, recovered);
-    } else if logged >= nonces_since
-        && let Some(key) = seen.nonce()?
-    {
-        recovered.nonces.load(key, seen.seq, seen.at, logged);
+    }
+    if logged >= nonces_since {
+        recovered.nonces.load(seen.nonce()?, seen.seq, seen.at, logged);
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::footer::{Footer, RUN_HEADER_BYTES, RUN_MAGIC};
 use super::index::Trimmed;
 use super::pace::Pace;
 use super::peek::Peek;
+use super::record::Flaw;
 use super::run::Run;
 use super::run_name::{Job, RunName};
 use super::segment::failed;
@@ -29,6 +30,18 @@ pub(super) struct StoredNonce {
     pub(super) at: WallTime,
     /// The log's time when it was written.
     pub(super) logged: LogTime,
+    /// It is that of a confirmation, of which the run holds no record.
+    pub(super) is_confirmation: bool,
+}
+
+/// Marks the nonce of a confirmation: no channel has so many entries.
+pub(super) const CONFIRMATION_BIT: u64 = 1 << 63;
+
+impl StoredNonce {
+    pub(super) fn of(record: &Peek<'_>, logged: LogTime) -> Result<Self, Flaw> {
+        let (key, is_confirmation) = (record.nonce()?, record.is_confirmation());
+        Ok(Self { key, seq: record.seq, at: record.at, logged, is_confirmation })
+    }
 }
 
 /// What a run says beside its records.
@@ -232,7 +245,8 @@ impl RunWriter {
         self.nonce_count += 1;
         self.nonces.push(|buffer| {
             buffer.extend_from_slice(&nonce.key.0.to_be_bytes());
-            buffer.extend_from_slice(&nonce.seq.0.to_le_bytes());
+            let mark = if nonce.is_confirmation { CONFIRMATION_BIT } else { 0 };
+            buffer.extend_from_slice(&(nonce.seq.0 | mark).to_le_bytes());
             buffer.extend_from_slice(&nonce.at.0.to_le_bytes());
             buffer.extend_from_slice(&nonce.logged.0.to_le_bytes());
         });

@@ -17,7 +17,7 @@ pub(super) const SEGMENT_HEADER_BYTES: u32 = 28;
 pub const SEGMENT_BYTES_MAX: u32 = 1 << 30;
 
 const MAGIC: [u8; 8] = *b"seriatim";
-pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 4;
 
 /// There is no conversion yet.
 pub(super) const OTHER_VERSION: Flaw = "the file's format is of another version than this program \

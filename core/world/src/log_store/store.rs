@@ -13,7 +13,7 @@ use seriatim_engine::limits::STORE_BATCH_MAX;
 use seriatim_engine::time::LogTime;
 use tokio::sync::Notify;
 
-use super::group::{Place, Stamp, encode_claim, encode_entries};
+use super::group::{Place, Stamp, encode_batch, encode_claim};
 use super::index::{ChannelNumber, Index, Sealed};
 use super::options::LogStoreOptions;
 use super::peek::put_channel;
@@ -120,11 +120,11 @@ impl LogStore {
     }
 
     async fn append_batch(&self, batch: Batch) -> Result<(), StoreError> {
-        let Batch { shard, epoch, at, entries } = batch;
+        let Batch { shard, epoch, at, entries, confirmations } = batch;
         self.check_shard(shard);
         assert!(
-            entries.len() <= STORE_BATCH_MAX,
-            "a batch has more than {STORE_BATCH_MAX} entries"
+            entries.len() + confirmations.len() <= STORE_BATCH_MAX,
+            "a batch has more than {STORE_BATCH_MAX} records"
         );
         let mut writer = self.writer.lock().await;
         self.prepare(&writer).await?;
@@ -132,20 +132,25 @@ impl LogStore {
             return Err(StoreError::Fenced { shard, ours: epoch, newest: writer.epoch });
         }
         assert!(epoch == writer.epoch, "epoch {epoch} was never claimed");
-        if entries.is_empty() {
+        if entries.is_empty() && confirmations.is_empty() {
             return Ok(());
         }
         // From here on the positions are taken: if the commit fails, the store is in doubt.
         let numbers = self.assign(&entries);
         let stamp = Stamp { epoch, at: at.max(self.log_time()) };
-        let encode = |place, offset| encode_entries(&entries, stamp, place, offset);
+        let records = (&*entries, &*confirmations);
+        let encode = |place, offset| encode_batch(records, stamp, place, offset);
         let committed = self.commit(&mut writer, encode).await?;
         let Committed { segment, bytes, starts } = committed;
         self.log_time.store(stamp.at.0, Ordering::Relaxed);
         let mut index = self.index();
         let chunk = index.add_chunk(segment, bytes, stamp.at);
-        for ((entry, number), start) in entries.iter().zip(numbers).zip(starts) {
+        let mut starts = starts.into_iter();
+        for ((entry, number), start) in entries.iter().zip(numbers).zip(starts.by_ref()) {
             index.add(number, segment, (chunk, start), entry.entry.at);
+        }
+        for start in starts {
+            index.add_confirmation(segment, (chunk, start));
         }
         Ok(())
     }

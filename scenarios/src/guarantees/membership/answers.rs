@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use seriatim_engine::entry::{Asked, ChannelKind};
+use seriatim_engine::entry::{ChannelKind, Wish};
 use seriatim_engine::frame::RejectCode;
 use seriatim_engine::ids::{SeqNo, UserId};
 
@@ -18,7 +18,7 @@ impl Answer {
     /// Whether the log's changes of membership tell if it is right.
     pub(super) fn is_of_membership(&self) -> bool {
         match &self.told {
-            Told::Accepted { .. } => !matches!(self.asked, Asked::Send(_)),
+            Told::Accepted { .. } => self.asked.wish != Wish::Send,
             Told::Refused(code) => [RejectCode::NotMember.as_str(), RejectCode::Forbidden.as_str()]
                 .contains(&code.as_str()),
         }
@@ -36,20 +36,19 @@ impl Answer {
     fn accepted<'a>(&self, seq: SeqNo, duplicate: bool, log: &'a Log) -> Option<Wrong<'a>> {
         let change = log.change(seq)?;
         let content = &change.what.entry()?.content;
-        let (user, asked) = (&self.user, &self.asked);
+        let (user, wish) = (&self.user, &self.asked.wish);
         if !duplicate {
-            let own = content.asked() == (user, asked.clone());
-            let message = || format!("{user} is told that #{seq} is its own {asked}");
+            let own = content.asked() == (user, self.asked.clone());
+            let message = || format!("{user} is told that #{seq} is its own {wish}");
             return (!own).then(|| (message(), Some(change)));
         }
-        let whom = match asked {
-            Asked::Join | Asked::Leave => user,
-            Asked::Add(user) | Asked::Remove(user) => user,
-            Asked::Create | Asked::Send(_) => return None,
+        let whom = match wish {
+            Wish::Join | Wish::Leave => user,
+            Wish::Add(user) | Wish::Remove(user) => user,
+            Wish::Create | Wish::Send => return None,
         };
         let undone = self.undone(whom, seq, log)?;
-        let message =
-            format!("{user} is told that its {asked} is done since #{seq}: it was undone");
+        let message = format!("{user} is told that its {wish} is done since #{seq}: it was undone");
         Some((message, log.change(undone)))
     }
 
@@ -76,7 +75,7 @@ impl Answer {
     fn forbidden<'a>(&self, log: &'a Log) -> Option<Wrong<'a>> {
         let is_public = log.kind() == Some(ChannelKind::Public);
         let message = || format!("{} may not join a public channel", self.user);
-        (is_public && self.asked == Asked::Join)
+        (is_public && self.asked.wish == Wish::Join)
             .then(|| (message(), log.change(SeqNo::ZERO.next())))
     }
 }

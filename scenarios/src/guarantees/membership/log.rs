@@ -128,21 +128,21 @@ impl Log {
                 }
                 require(members.contains(by), || format!("{by} creates #{seq} for others only"))
             }
-            Content::Joined { user } => {
+            Content::Joined { user, .. } => {
                 self.is_out(user, "joins", seq)?;
                 let is_open = self.kind().is_none_or(|kind| kind == ChannelKind::Public);
                 require(is_open, || format!("{user} joins at #{seq} what is not public"))
             }
-            Content::Added { user, by } => {
+            Content::Added { user, by, .. } => {
                 self.is_in(by, "adds somebody", seq)?;
                 self.is_not_direct(seq)?;
                 self.is_out(user, "is added", seq)
             }
-            Content::Left { user } => {
+            Content::Left { user, .. } => {
                 self.is_not_direct(seq)?;
                 self.is_in(user, "leaves", seq)
             }
-            Content::Removed { user, by } => {
+            Content::Removed { user, by, .. } => {
                 self.is_in(by, "removes somebody", seq)?;
                 self.is_not_direct(seq)?;
                 let may = self
@@ -192,13 +192,13 @@ impl Log {
         if let Content::Message { .. } = &entry.content {
             return;
         }
-        let (by, asked) = entry.content.asked();
-        match requests.made(by, &asked, self.asked_at) {
+        let (by, nonce) = entry.content.author();
+        match requests.made(by, nonce, self.asked_at) {
             Some(asked_at) => self.asked_at = self.asked_at.max(asked_at),
             // What nobody ever asked for is `no-invention`'s to tell.
-            None if requests.has_asked(by, &asked) => {
-                let seq = entry.seq;
-                let message = format!("#{seq}, {asked} by {by}, was answered and is made again");
+            None if requests.has_asked(by, nonce) => {
+                let (seq, wish) = (entry.seq, entry.content.wish());
+                let message = format!("#{seq}, {wish} by {by}, was answered and is made again");
                 let because = self.changes.keys().next_back().copied();
                 wrongs.push(Wrong { entry: seen.clone(), message, because });
             }

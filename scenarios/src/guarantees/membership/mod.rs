@@ -189,7 +189,7 @@ impl Membership {
             slot(&mut self.channels, number.0).requests.sends(at, *client, nonce);
         } else if let What::ChangeInvoked { client, asked, .. } = &seen.event.what {
             let user = &user_of(&self.roster, *client).user;
-            slot(&mut self.channels, number.0).requests.asks(at, *client, user, asked);
+            slot(&mut self.channels, number.0).requests.asks(at, user, &asked.nonce);
         } else if let What::Accepted { client, asked, seq, duplicate, .. } = &seen.event.what {
             let told = Told::Accepted { seq: *seq, duplicate: *duplicate };
             self.answered(number, *client, asked, told, seen);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use seriatim_engine::entry::Asked;
+use seriatim_engine::entry::{Asked, Wish};
 use seriatim_engine::ids::{Nonce, SeqNo, UserId};
 
 use crate::history::{ClientIndex, Event};
@@ -12,15 +12,14 @@ use crate::history::{ClientIndex, Event};
 /// The requests of one channel.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
-    /// Changes of membership, in the order in which they were asked for.
-    changes: BTreeMap<(UserId, Asked), Vec<Request>>,
+    /// Changes of membership, by user and nonce.
+    changes: BTreeMap<(UserId, Nonce), Request>,
     /// When each send without an answer was asked for.
     sends: BTreeMap<(ClientIndex, Nonce), Duration>,
 }
 
 #[derive(Debug)]
 struct Request {
-    client: ClientIndex,
     invoked_at: Duration,
     answered_at: Option<Duration>,
 }
@@ -49,12 +48,12 @@ impl Requests {
         self.sends.entry((client, nonce.clone())).or_insert(at);
     }
 
-    pub(super) fn asks(&mut self, at: Duration, client: ClientIndex, by: &UserId, asked: &Asked) {
-        let request = Request { client, invoked_at: at, answered_at: None };
-        self.changes.entry(key(by, asked)).or_default().push(request);
+    pub(super) fn asks(&mut self, at: Duration, by: &UserId, nonce: &Nonce) {
+        let request = Request { invoked_at: at, answered_at: None };
+        self.changes.entry((by.clone(), nonce.clone())).or_insert(request);
     }
 
-    /// The client's oldest request of this wording is answered. Gives when it was asked for.
+    /// The request is answered. Gives when it was asked for.
     pub(super) fn answered(
         &mut self,
         at: Duration,
@@ -62,33 +61,29 @@ impl Requests {
         by: &UserId,
         asked: &Asked,
     ) -> Option<Duration> {
-        if let Asked::Send(nonce) = asked {
-            return self.sends.remove(&(client, nonce.clone()));
+        if asked.wish == Wish::Send {
+            return self.sends.remove(&(client, asked.nonce.clone()));
         }
-        let mut requests = self.changes.get_mut(&key(by, asked))?.iter_mut();
-        let request = requests.find(|one| one.client == client && one.answered_at.is_none())?;
-        request.answered_at = Some(at);
+        let request = self.changes.get_mut(&(by.clone(), asked.nonce.clone()))?;
+        request.answered_at.get_or_insert(at);
         Some(request.invoked_at)
     }
 
-    /// The earliest time at which a request may have been made that led to such a change after
-    /// `after`. None if every one was answered before.
-    pub(super) fn made(&self, by: &UserId, asked: &Asked, after: Duration) -> Option<Duration> {
-        let requests = self.changes.get(&key(by, asked)).into_iter().flatten();
-        let open = requests.filter(|one| one.answered_at.is_none_or(|at| at >= after));
-        open.map(|one| one.invoked_at).min()
+    /// When the change was asked for, if it may have been made after `after`: it was not answered
+    /// before.
+    pub(super) fn made(&self, by: &UserId, nonce: &Nonce, after: Duration) -> Option<Duration> {
+        let request = self.changes.get(&(by.clone(), nonce.clone()))?;
+        request.answered_at.is_none_or(|at| at >= after).then_some(request.invoked_at)
     }
 
-    pub(super) fn has_asked(&self, by: &UserId, asked: &Asked) -> bool {
-        self.changes.contains_key(&key(by, asked))
+    pub(super) fn has_asked(&self, by: &UserId, nonce: &Nonce) -> bool {
+        self.changes.contains_key(&(by.clone(), nonce.clone()))
     }
 }
 
 /// To remove oneself is to leave.
 pub(super) fn plain(by: &UserId, asked: &Asked) -> Asked {
-    if *asked == Asked::Remove(by.clone()) { Asked::Leave } else { asked.clone() }
-}
-
-fn key(by: &UserId, asked: &Asked) -> (UserId, Asked) {
-    (by.clone(), plain(by, asked))
+    let leaves = asked.wish == Wish::Remove(by.clone());
+    let wish = if leaves { Wish::Leave } else { asked.wish.clone() };
+    Asked { wish, ..asked.clone() }
 }

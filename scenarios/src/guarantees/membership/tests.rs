@@ -1,7 +1,7 @@
 //! Every way out of membership, and what only looks like one.
 
-use seriatim_engine::entry::{ChannelKind, Content};
-use seriatim_engine::ids::ChannelKey;
+use seriatim_engine::entry::{Asked, ChannelKind, Content, Entry, Wish};
+use seriatim_engine::ids::{ChannelKey, Nonce};
 
 use super::super::fixture::*;
 use super::*;
@@ -10,25 +10,35 @@ fn found(history: History) -> Vec<String> {
     judged(Membership::new(roster()), history)
 }
 
+/// Of a change that gets its nonce with its number.
+fn later() -> Nonce {
+    Nonce::new("later").unwrap()
+}
+
+/// Another request of the same wording.
+fn anew(wish: Wish) -> Asked {
+    Asked { nonce: Nonce::new("anew").unwrap(), wish }
+}
+
 fn created(kind: ChannelKind, members: &[u32]) -> Content {
     let members = members.iter().copied().map(user).collect();
-    Content::Created { by: user(0), kind, members }
+    Content::Created { by: user(0), nonce: later(), kind, members }
 }
 
 fn added(index: u32, by: u32) -> Content {
-    Content::Added { user: user(index), by: user(by) }
+    Content::Added { user: user(index), by: user(by), nonce: later() }
 }
 
 fn left(index: u32) -> Content {
-    Content::Left { user: user(index) }
+    Content::Left { user: user(index), nonce: later() }
 }
 
 fn removed(index: u32, by: u32) -> Content {
-    Content::Removed { user: user(index), by: user(by) }
+    Content::Removed { user: user(index), by: user(by), nonce: later() }
 }
 
 fn joins(index: u32) -> Content {
-    Content::Joined { user: user(index) }
+    Content::Joined { user: user(index), nonce: later() }
 }
 
 fn says(index: u32, nonce: &str) -> Content {
@@ -48,9 +58,10 @@ fn asks(content: &Content) -> What {
 
 /// Asked for, seen by client 0 and accepted.
 fn logged(seq: u64, content: Content) -> Vec<What> {
-    let (by, asked) = content.asked();
+    let entry = entry(seq, content);
+    let (by, asked) = entry.content.asked();
     let accepted = acceptance(client_of(by).0, asked, seq, false);
-    vec![asks(&content), received(0, "a", entry(seq, content)), accepted]
+    vec![asks(&entry.content), received(0, "a", entry), accepted]
 }
 
 /// After the healthy history's #4, these entries from #5 on.
@@ -61,9 +72,9 @@ fn then(contents: impl IntoIterator<Item = Content>) -> History {
 
 /// A log of its own, from #1 on, that nobody was served.
 fn only(contents: impl IntoIterator<Item = Content>) -> History {
-    let entries = (1..).zip(contents);
+    let entries = (1..).zip(contents).map(|(seq, content)| entry(seq, content));
     let mut events: Vec<What> =
-        entries.flat_map(|(seq, content)| [asks(&content), stored(entry(seq, content))]).collect();
+        entries.flat_map(|entry| [asks(&entry.content), stored(entry)]).collect();
     events.push(What::RunEnded);
     History(events)
 }
@@ -75,7 +86,7 @@ fn let_go(client: u32, session: &str, until: u64) -> What {
 
 fn refused(client: u32, asked: Asked, code: &str) -> What {
     let (client, channel) = (ClientIndex(client), channel());
-    What::Rejected { client, channel, asked, code: code.to_owned(), is_final: true }
+    What::Rejected { client, channel, asked, code: code.to_owned() }
 }
 
 #[test]
@@ -124,15 +135,17 @@ fn a_change_is_made_where_it_may_be_by_whom_it_may() {
 
 #[test]
 fn a_change_that_was_answered_is_not_made_again() {
-    let again = |before: Vec<What>| {
+    let again = |before: Vec<What>, content: Content| {
         let mut events = logged(5, left(1));
         events.extend(logged(6, joins(1)));
         events.extend(before);
-        events.push(received(0, "a", entry(7, left(1))));
+        events.push(received(0, "a", Entry { content, ..entry(7, left(1)) }));
         healthy().before(&What::FaultsOver, events).without(&What::FaultsOver)
     };
-    assert_eq!(found(again(vec![])), ["#7, leave by u1, was answered and is made again"]);
-    assert_eq!(found(again(vec![change_invoked(1, Asked::Leave)])), [""; 0]);
+    let same = again(vec![], entry(5, left(1)).content);
+    assert_eq!(found(same), ["#7, leave by u1, was answered and is made again"]);
+    let other = entry(7, left(1)).content;
+    assert_eq!(found(again(vec![asks(&other)], other)), [""; 0]);
 }
 
 #[test]
@@ -152,9 +165,10 @@ fn what_was_given_between_two_stays_is_excused_by_the_second_if_it_was_asked_for
     let late = received(1, "c", message);
     let back = || entry(7, joins(1));
     let base = || then([left(1), says(0, "m")]);
-    let asked = [join_invoked(1), late.clone(), received(0, "a", back())];
+    let asks = || asks(&back().content);
+    let asked = [asks(), late.clone(), received(0, "a", back())];
     assert_eq!(found(base().before(&What::Converged, asked)), [""; 0]);
-    let unasked = [late, join_invoked(1), received(0, "a", back())];
+    let unasked = [late, asks(), received(0, "a", back())];
     let expected = ["client 1 is given #6 before u1 is in"];
     assert_eq!(found(base().before(&What::Converged, unasked)), expected);
 }
@@ -173,7 +187,7 @@ fn what_is_given_before_its_place_in_the_log_is_known_is_judged_when_it_is() {
     let message = || entry(6, says(0, "m"));
     // Nobody saw the leave at #5, but the log has it.
     let history = || {
-        let asked = [change_invoked(1, Asked::Leave), received(1, "c", message())];
+        let asked = [asks(&entry(5, left(1)).content), received(1, "c", message())];
         healthy().without(&What::FaultsOver).before(&What::Converged, asked)
     };
     let audit = |at_5| [stored(entry(5, at_5)), stored(message())];
@@ -211,25 +225,27 @@ fn the_end_that_is_told_is_the_one_that_the_log_has() {
 
 #[test]
 fn an_acceptance_names_ones_own_change_or_one_that_still_holds() {
-    let theft = [join_invoked(1), acceptance(1, Asked::Join, 1, false)];
+    let join = anew(Wish::Join);
+    let theft = [change_invoked(1, join.clone()), acceptance(1, join, 1, false)];
     let theft = found(healthy().before(&What::FaultsOver, theft));
     assert_eq!(theft, ["u1 is told that #1 is its own join"]);
 
-    let again = |asked: Asked, seq| {
+    let again = |wish: Wish, seq| {
+        let asked = anew(wish);
         let events = [change_invoked(1, asked.clone()), acceptance(1, asked, seq, true)];
         found(then([left(1), joins(1)]).before(&What::Converged, events))
     };
-    assert_eq!(again(Asked::Join, 6), [""; 0]);
+    assert_eq!(again(Wish::Join, 6), [""; 0]);
     let expected = "u1 is told that its join is done since #2: it was undone";
-    assert_eq!(again(Asked::Join, 2), [expected]);
+    assert_eq!(again(Wish::Join, 2), [expected]);
     let expected = "u1 is told that its leave is done since #5: it was undone";
-    assert_eq!(again(Asked::Leave, 5), [expected]);
+    assert_eq!(again(Wish::Leave, 5), [expected]);
 }
 
 #[test]
 fn a_member_is_not_refused_as_a_stranger() {
     let refusal = |client| {
-        let asked = Asked::Send(seriatim_engine::ids::Nonce::new("r").unwrap());
+        let asked = Asked { nonce: Nonce::new("r").unwrap(), wish: Wish::Send };
         [invoked(client, "r", "x"), refused(client, asked, "not_member")]
     };
     let found_with =
@@ -240,13 +256,14 @@ fn a_member_is_not_refused_as_a_stranger() {
     let untold = || then([left(1)]);
     assert_eq!(found_with(untold(), 1), [""; 0], "out before");
     // The end is asked for when the refusal is there.
-    let early = untold().before(&asks(&left(1)), refusal(1));
+    let early = untold().before(&asks(&entry(5, left(1)).content), refusal(1));
     assert_eq!(found(early), expected);
 }
 
 #[test]
 fn what_is_public_is_open_to_all() {
-    let refusal = [join_invoked(2), refused(2, Asked::Join, "forbidden")];
+    let join = anew(Wish::Join);
+    let refusal = [change_invoked(2, join.clone()), refused(2, join, "forbidden")];
     let public = found(healthy().before(&What::FaultsOver, refusal.clone()));
     assert_eq!(public, ["u2 may not join a public channel"]);
     let private = only([created(ChannelKind::Private, &[0, 1])]);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use seriatim_engine::entry::{Asked, Content, Entry};
+use seriatim_engine::entry::{Asked, Content, Entry, Wish};
 use seriatim_engine::ids::{SeqNo, UserId, UserKey, WorkspaceId};
 
 use super::super::ChannelNumber;
@@ -44,15 +44,15 @@ impl Membership {
 impl Shares {
     /// `user` wants a channel's membership to change.
     pub(super) fn asked(&mut self, by: &UserKey, channel: ChannelNumber, asked: &Asked) {
-        match asked {
-            Asked::Create => {
+        match &asked.wish {
+            Wish::Create => {
                 self.being_made.insert(channel, by.workspace.clone());
             }
-            Asked::Join => self.begins(&by.workspace, &by.user, channel),
-            Asked::Add(user) => self.begins(&by.workspace, user, channel),
-            Asked::Leave => self.membership(&by.workspace, &by.user, channel).ending = true,
-            Asked::Remove(user) => self.membership(&by.workspace, user, channel).ending = true,
-            Asked::Send(_) => {}
+            Wish::Join => self.begins(&by.workspace, &by.user, channel),
+            Wish::Add(user) => self.begins(&by.workspace, user, channel),
+            Wish::Leave => self.membership(&by.workspace, &by.user, channel).ending = true,
+            Wish::Remove(user) => self.membership(&by.workspace, user, channel).ending = true,
+            Wish::Send => {}
         }
     }
 
@@ -73,10 +73,10 @@ impl Shares {
         self.being_made.remove(&channel);
         let (users, holds): (&[UserId], bool) = match &entry.content {
             Content::Created { members, .. } => (members, true),
-            Content::Joined { user } | Content::Added { user, .. } => {
+            Content::Joined { user, .. } | Content::Added { user, .. } => {
                 (std::slice::from_ref(user), true)
             }
-            Content::Left { user } | Content::Removed { user, .. } => {
+            Content::Left { user, .. } | Content::Removed { user, .. } => {
                 (std::slice::from_ref(user), false)
             }
             Content::Message { .. } => return Vec::new(),

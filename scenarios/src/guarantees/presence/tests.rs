@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use seriatim_engine::entry::{Content, Entry};
-use seriatim_engine::ids::{ChannelId, ChannelKey, SeqNo, WorkspaceId};
+use seriatim_engine::ids::{ChannelId, ChannelKey, Nonce, SeqNo, WorkspaceId};
 use seriatim_engine::time::WallTime;
 
 use super::super::Recognizer;
@@ -48,7 +48,8 @@ impl Lab {
             now: Duration::from_secs(START - 100),
         };
         for (seq, text) in [(1, "ada"), (2, "bob")] {
-            let content = Content::Joined { user: name(text) };
+            let nonce = Nonce::new("j").unwrap();
+            let content = Content::Joined { user: name(text), nonce };
             let entry = Entry { seq: SeqNo(seq), at: WallTime(seq), content };
             lab.see(What::Delivered { client: ClientIndex(BOB), channel: channel(), entry });
         }

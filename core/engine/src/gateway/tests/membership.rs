@@ -140,17 +140,41 @@ fn a_membership_that_ended_while_the_link_was_down_ends_when_it_is_up() {
 fn only_a_direct_channel_may_be_created_without_a_name() {
     let mut gateway = new();
     gateway.enter(ADA, None, 4);
-    let effects = gateway.say(r#"{"type":"create_channel","id":1,"kind":"private"}"#);
-    let [ServerFrame::Rejected { reply_to, code, .. }] = &frames(&effects, ADA)[..] else {
+    let effects = gateway.say(r#"{"type":"create_channel","id":1,"nonce":"c","kind":"private"}"#);
+    let [ServerFrame::Rejected { reply_to, code, message, .. }] = &frames(&effects, ADA)[..] else {
         panic!("not refused: {effects:?}");
     };
     assert_eq!((*reply_to, *code), (Some(1), RejectCode::BadFrame));
+    assert!(message.contains("give `channel`"), "{message}");
 
-    let direct = r#"{"type":"create_channel","id":2,"kind":"direct","members":["bob"]}"#;
+    let direct =
+        r#"{"type":"create_channel","id":2,"nonce":"d","kind":"direct","members":["bob"]}"#;
     let effects = gateway.say(direct);
     let [Effect::ToOwner { frame: ToOwner::Change { channel, .. }, .. }] = &effects[..] else {
         panic!("not asked: {effects:?}");
     };
     let members = [user("bob").user, user("ada").user];
     assert_eq!(channel.channel, crate::membership::direct_channel(&members));
+}
+
+#[test]
+fn a_change_without_a_nonce_is_no_frame_and_the_answer_says_what_is_missing() {
+    let mut gateway = new();
+    gateway.enter(ADA, None, 4);
+    let channel = r#""id":1,"channel":"general""#;
+    for text in [
+        format!(r#"{{"type":"join",{channel}}}"#),
+        format!(r#"{{"type":"leave",{channel}}}"#),
+        format!(r#"{{"type":"add_member",{channel},"user":"bob"}}"#),
+        format!(r#"{{"type":"remove_member",{channel},"user":"bob"}}"#),
+        format!(r#"{{"type":"create_channel",{channel},"kind":"private"}}"#),
+    ] {
+        let effects = gateway.say(&text);
+        let [ServerFrame::Rejected { reply_to, code, message, .. }] = &frames(&effects, ADA)[..]
+        else {
+            panic!("{text} is not refused: {effects:?}");
+        };
+        assert_eq!((*reply_to, *code), (Some(1), RejectCode::BadFrame));
+        assert!(message.contains("missing field `nonce`"), "{message}");
+    }
 }

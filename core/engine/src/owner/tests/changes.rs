@@ -29,6 +29,15 @@ fn private() -> Owner {
     with_kind(ChannelKind::Private)
 }
 
+impl Owner {
+    /// Asks for what is so already, and lets the store hold that it was asked for.
+    fn confirm_now(&mut self, frame: ToOwner) -> Vec<Effect> {
+        let effects = self.ask(frame);
+        assert!(matches!(effects.as_slice(), [Effect::Confirm(_)]), "{effects:?}");
+        self.feed(Input::Confirmed { count: 1 })
+    }
+}
+
 fn code(owner: &mut Owner, by: &str, wanted: Change) -> Option<RejectCode> {
     rejected_code(&owner.ask(change(9, by, wanted)))
 }
@@ -87,21 +96,85 @@ fn what_is_numbered_counts_for_the_next_request_before_it_is_durable() {
 }
 
 #[test]
-fn a_change_that_is_asked_for_again_gets_its_first_seq() {
+fn a_change_is_made_once_and_its_retries_get_its_seq_whatever_has_happened_since() {
     let mut owner = private();
-    assert_eq!(appended(&owner.ask(change(1, "bob", Change::Leave))), [2]);
-    assert_eq!(owner.ask(change(2, "bob", Change::Leave)), []);
+    let leave = |ticket| attempt(ticket, "bob", "l", Change::Leave);
+    assert_eq!(appended(&owner.ask(leave(1))), [2]);
+    assert_eq!(owner.ask(leave(2)), [], "the store doesn't hold it yet");
     let effects = owner.feed(Input::Stored { count: 1 });
     assert_eq!(effects, [accepted(1, 2, false), accepted(2, 2, true)]);
-    assert_eq!(owner.ask(change(3, "bob", Change::Leave)), [accepted(3, 2, true)]);
-    assert_eq!(owner.ask(change(4, "ada", remove("bob"))), [accepted(4, 2, true)]);
-
-    assert_eq!(appended(&owner.ask(change(5, "ada", add("bob")))), [3]);
+    assert_eq!(appended(&owner.ask(attempt(3, "ada", "a", add("bob")))), [3]);
     owner.feed(Input::Stored { count: 1 });
-    assert_eq!(owner.ask(change(6, "ada", add("bob"))), [accepted(6, 3, true)]);
-    assert_eq!(owner.ask(change(7, "bob", Change::Join)), [accepted(7, 3, true)]);
+    assert_eq!(owner.ask(leave(4)), [accepted(4, 2, true)], "who is in again stays in");
+    assert_eq!(appended(&owner.ask(change(5, "bob", Change::Leave))), [4], "another request");
+    owner.feed(Input::Stored { count: 1 });
+    assert_eq!(owner.ask(attempt(6, "ada", "a", add("bob"))), [accepted(6, 3, true)]);
+    assert_eq!(owner.counts().duplicates, 3);
+}
+
+#[test]
+fn one_nonce_names_one_request_of_a_user_whatever_it_is_for() {
+    let mut owner = private();
+    assert_eq!(appended(&owner.ask(submit(1, "bob", "n"))), [2]);
+    owner.feed(Input::Stored { count: 1 });
+    assert_eq!(owner.ask(attempt(2, "bob", "n", Change::Leave)), [accepted(2, 2, true)]);
+    assert_eq!(appended(&owner.ask(attempt(3, "ada", "n", remove("bob")))), [3], "of another user");
+}
+
+#[test]
+fn what_is_so_already_is_confirmed_once_the_store_holds_that_it_was_asked_for() {
+    let mut owner = private();
+    let join = |ticket| attempt(ticket, "bob", "j", Change::Join);
+    let effects = owner.ask(join(1));
+    let [Effect::Confirm(confirmation)] = effects.as_slice() else { panic!("{effects:?}") };
+    let Confirmation { seq, by, nonce, .. } = confirmation;
+    assert_eq!((*seq, by, nonce.as_str()), (SeqNo(1), &user("bob"), "j"));
+    assert_eq!(owner.ask(join(2)), [], "it waits with the first attempt");
+    let effects = owner.feed(Input::Confirmed { count: 1 });
+    assert_eq!(effects, [accepted(1, 1, true), accepted(2, 1, true)]);
+    assert_eq!(owner.ask(join(3)), [accepted(3, 1, true)]);
+
     let created = create(ChannelKind::Private, &["bob"]);
-    assert_eq!(owner.ask(change(8, "ada", created)), [accepted(8, 1, true)]);
+    assert_eq!(owner.confirm_now(change(4, "ada", created)), [accepted(4, 1, true)]);
+    assert_eq!(owner.confirm_now(change(5, "ada", add("bob"))), [accepted(5, 1, true)]);
+    owner.ask(change(6, "bob", Change::Leave));
+    owner.feed(Input::Stored { count: 1 });
+    assert_eq!(owner.confirm_now(change(7, "bob", Change::Leave)), [accepted(7, 2, true)]);
+    assert_eq!(owner.confirm_now(change(8, "ada", remove("bob"))), [accepted(8, 2, true)]);
+}
+
+#[test]
+fn a_change_that_altered_nothing_alters_nothing_when_an_attempt_of_it_comes_late() {
+    let mut owner = with_ada();
+    let late = || attempt(1, "ada", "j", Change::Join);
+    assert_eq!(owner.confirm_now(late()), [accepted(1, 1, true)]);
+    owner.ask(change(2, "ada", Change::Leave));
+    owner.feed(Input::Stored { count: 1 });
+    assert_eq!(owner.ask(late()), [accepted(1, 1, true)], "who has left is out");
+
+    let mut nonces = Nonces::default();
+    let j = NonceKey::new(&channel(), &user("ada"), &Nonce::new("j").unwrap());
+    nonces.load(j, SeqNo(1), WallTime(7), LogTime::default());
+    let mut roster = roster_of("ada");
+    let content = Content::Left { user: user("ada"), nonce: Nonce::new("l").unwrap() };
+    roster.apply(&Entry { seq: SeqNo(2), at: WallTime(7), content });
+    let seed = seed(2, roster);
+    let mut restarted = Owner::new([seed], nonces);
+    assert_eq!(restarted.ask(late()), [accepted(1, 1, true)], "also for the next owner");
+}
+
+#[test]
+fn there_is_room_for_so_many_confirmations_and_more_are_put_off() {
+    let mut owner = with_ada();
+    for number in 0..IN_FLIGHT_MAX {
+        let effects = owner.ask(join(number as u64, "ada"));
+        assert!(matches!(effects.as_slice(), [Effect::Confirm(_)]), "{effects:?}");
+    }
+    let late = || attempt(1, "ada", "late", Change::Join);
+    assert_eq!(rejected_code(&owner.ask(late())), Some(RejectCode::Busy));
+    assert_eq!(owner.counts().hits.of(Limit::InFlight), 1);
+    assert_eq!(owner.feed(Input::Confirmed { count: IN_FLIGHT_MAX }).len(), IN_FLIGHT_MAX);
+    assert_eq!(owner.confirm_now(late()), [accepted(1, 1, true)]);
 }
 
 #[test]
@@ -125,6 +198,21 @@ fn a_send_that_was_refused_is_not_numbered_when_an_earlier_attempt_arrives_late(
 }
 
 #[test]
+fn a_change_that_was_refused_is_not_made_when_an_earlier_attempt_arrives_late() {
+    let mut owner = private();
+    let late = |by, wanted| attempt(1, by, "late", wanted);
+    for (by, wanted, code, allows_it) in [
+        ("eve", add("joe"), RejectCode::NotMember, add("eve")),
+        ("ada", remove("ann"), RejectCode::BadMembers, add("ann")),
+    ] {
+        assert_eq!(rejected_code(&owner.ask(late(by, wanted.clone()))), Some(code));
+        assert_eq!(appended(&owner.ask(change(2, "bob", allows_it))).len(), 1);
+        assert_eq!(rejected_code(&owner.ask(late(by, wanted.clone()))), Some(code));
+        assert_eq!(appended(&owner.ask(change(3, by, wanted))).len(), 1, "another request");
+    }
+}
+
+#[test]
 fn a_send_of_a_stranger_is_put_off_while_there_is_no_room_to_remember_that_it_was_refused() {
     let mut owner = private();
     for number in 0..REFUSALS_MAX {
@@ -140,11 +228,12 @@ fn a_send_of_a_stranger_is_put_off_while_there_is_no_room_to_remember_that_it_wa
 #[test]
 fn a_retry_of_a_change_is_not_refused_because_its_sender_was_removed_since() {
     let mut owner = private();
-    owner.ask(change(1, "bob", add("eve")));
+    owner.ask(attempt(1, "bob", "e", add("eve")));
     owner.ask(change(2, "ada", remove("bob")));
     owner.ask(change(3, "ada", add("joe")));
     owner.feed(Input::Stored { count: 3 });
-    assert_eq!(owner.ask(change(4, "bob", add("eve"))), [accepted(4, 2, true)]);
+    assert_eq!(owner.ask(attempt(4, "bob", "e", add("eve"))), [accepted(4, 2, true)]);
+    assert_eq!(owner.confirm_now(change(5, "bob", add("eve"))), [accepted(5, 2, true)]);
     let unseen = code(&mut owner, "bob", add("joe"));
     assert_eq!(unseen, Some(RejectCode::NotMember), "that was after their time");
     assert_eq!(code(&mut owner, "bob", add("ann")), Some(RejectCode::NotMember));
@@ -177,12 +266,7 @@ fn a_direct_channel_is_named_by_its_members_and_keeps_them() {
     let mut owner = Owner::default();
     let name = direct_channel(&[user("ada"), user("bob")]);
     let key = ChannelKey { channel: name, ..channel() };
-    let ask = |by: &str, change| ToOwner::Change {
-        ticket: Ticket(1),
-        channel: key.clone(),
-        by: user(by),
-        change,
-    };
+    let ask = |by: &str, wanted| elsewhere(&key, change(1, by, wanted));
     let direct = |members: &[&str]| create(ChannelKind::Direct, members);
     let refused = |owner: &mut Owner, by: &str, change| rejected_code(&owner.ask(ask(by, change)));
 
@@ -195,7 +279,11 @@ fn a_direct_channel_is_named_by_its_members_and_keeps_them() {
 
     assert_eq!(appended(&owner.ask(ask("ada", direct(&["bob"])))), [1]);
     owner.feed(Input::Stored { count: 1 });
-    assert_eq!(owner.ask(ask("bob", direct(&["ada"]))), [accepted(1, 1, true)], "it is theirs too");
+    assert_eq!(
+        owner.confirm_now(ask("bob", direct(&["ada"]))),
+        [accepted(1, 1, true)],
+        "theirs too"
+    );
     for change in [Change::Leave, add("eve"), remove("ada")] {
         assert_eq!(refused(&mut owner, "bob", change), forbidden);
     }
@@ -222,8 +310,7 @@ fn too_many_members_and_too_many_channels_are_refused_and_counted() {
 
     let join = |number: usize| {
         let channel = ChannelId::new(&format!("c{number}")).unwrap();
-        let channel = ChannelKey { channel, ..self::channel() };
-        ToOwner::Change { ticket: Ticket(1), channel, by: user("eve"), change: Change::Join }
+        elsewhere(&ChannelKey { channel, ..self::channel() }, join(1, "eve"))
     };
     // Half of them durable, the others on their way.
     for number in 0..CHANNELS_OF_USER_MAX {
@@ -237,8 +324,7 @@ fn too_many_members_and_too_many_channels_are_refused_and_counted() {
     assert_eq!(code(&mut owner, "ada", add("eve")), Some(RejectCode::Forbidden));
     assert_eq!(owner.counts().hits.of(Limit::ChannelsOfUser), 2);
     let ToOwner::Change { channel, .. } = join(0) else { unreachable!() };
-    let leave =
-        ToOwner::Change { ticket: Ticket(1), channel, by: user("eve"), change: Change::Leave };
+    let leave = elsewhere(&channel, change(1, "eve", Change::Leave));
     assert_eq!(appended(&owner.ask(leave)), [2]);
     assert_eq!(appended(&owner.ask(join(CHANNELS_OF_USER_MAX))), [1], "there is room again");
 }
@@ -264,7 +350,8 @@ fn a_page_holds_nothing_that_was_not_published() {
     owner.ask(change(1, "ada", remove("bob")));
     owner.ask(submit(2, "ada", "secret"));
     // The store has all of it, and the owner was not told yet.
-    let content = |seq| Content::Joined { user: user(&format!("u{seq}")) };
+    let nonce = || Nonce::new("n").unwrap();
+    let content = |seq| Content::Joined { user: user(&format!("u{seq}")), nonce: nonce() };
     let entry = |seq| Entry { seq: SeqNo(seq), at: WallTime(7), content: content(seq) };
     let effects = page(&mut owner, None, vec![entry(1), entry(2), entry(3)]);
     let [Effect::Send { frame: FromOwner::Page { entries, head, .. }, .. }] = &effects[..] else {
@@ -279,11 +366,11 @@ fn opening_tells_which_resumed_channels_have_ended_also_after_a_restart() {
     owner.ask(change(1, "bob", Change::Leave));
     owner.feed(Input::Stored { count: 1 });
     let mut roster = Roster::default();
-    let members = vec![user("ada"), user("bob")];
-    let by = user("ada");
+    let (by, kind, members) = (user("ada"), ChannelKind::Private, vec![user("ada"), user("bob")]);
+    let nonce = |text| Nonce::new(text).unwrap();
     let contents = [
-        Content::Created { by, kind: ChannelKind::Private, members },
-        Content::Left { user: user("bob") },
+        Content::Created { by, nonce: nonce("c"), kind, members },
+        Content::Left { user: user("bob"), nonce: nonce("l") },
     ];
     for (seq, content) in (1..).zip(contents) {
         roster.apply(&Entry { seq: SeqNo(seq), at: WallTime(7), content });
@@ -297,6 +384,6 @@ fn opening_tells_which_resumed_channels_have_ended_also_after_a_restart() {
         let opened = FromOwner::Opened { ticket: Ticket(1), channels: Vec::new(), ended };
         assert_eq!(owner.ask(open), [Effect::Send { links: vec![LINK], frame: opened }]);
         assert_eq!(code(&mut owner, "bob", Change::Join), Some(RejectCode::Forbidden));
-        assert_eq!(owner.ask(change(2, "bob", Change::Leave)), [accepted(2, 2, true)]);
+        assert_eq!(owner.confirm_now(change(2, "bob", Change::Leave)), [accepted(2, 2, true)]);
     }
 }

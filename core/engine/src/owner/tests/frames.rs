@@ -35,14 +35,18 @@ fn bytes(frame: &impl serde::Serialize) -> usize {
     postcard::to_stdvec(frame).unwrap().len()
 }
 
+fn longest_nonce() -> Nonce {
+    Nonce::new(&"n".repeat(NONCE_BYTES_MAX)).unwrap()
+}
+
 fn message(body: &Arc<str>) -> Content {
-    let nonce = Nonce::new(&"n".repeat(NONCE_BYTES_MAX)).unwrap();
-    Content::Message { sender: longest_user(0), nonce, body: body.clone() }
+    Content::Message { sender: longest_user(0), nonce: longest_nonce(), body: body.clone() }
 }
 
 fn created() -> Content {
     let members = (0..CREATED_MEMBERS_MAX).map(longest_user).collect();
-    Content::Created { by: longest_user(0), kind: ChannelKind::Private, members }
+    let (by, nonce, kind) = (longest_user(0), longest_nonce(), ChannelKind::Private);
+    Content::Created { by, nonce, kind, members }
 }
 
 fn entry(content: Content) -> Entry {
@@ -101,15 +105,15 @@ proptest! {
 
 #[test]
 fn what_an_entry_takes_is_estimated_from_above() {
-    let user = || longest_user(1);
+    let (user, nonce) = (|| longest_user(1), longest_nonce);
     let contents = [
         message(&"x".into()),
         message(&"x".repeat(BODY_BYTES_MAX).into()),
         created(),
-        Content::Joined { user: user() },
-        Content::Added { user: user(), by: user() },
-        Content::Left { user: user() },
-        Content::Removed { user: user(), by: user() },
+        Content::Joined { user: user(), nonce: nonce() },
+        Content::Added { user: user(), by: user(), nonce: nonce() },
+        Content::Left { user: user(), nonce: nonce() },
+        Content::Removed { user: user(), by: user(), nonce: nonce() },
     ];
     for entry in contents.map(entry) {
         let (takes, estimate) = (bytes(&entry), entry.link_bytes());

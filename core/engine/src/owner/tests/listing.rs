@@ -15,8 +15,8 @@ fn make(owner: &mut Owner, name: &str, by: &str, kind: ChannelKind, members: &[&
     wants(owner, name, by, Change::Create { kind, members });
 }
 
-fn wants(owner: &mut Owner, name: &str, by: &str, change: Change) {
-    let frame = ToOwner::Change { ticket: Ticket(0), channel: key(name), by: user(by), change };
+fn wants(owner: &mut Owner, name: &str, by: &str, wanted: Change) {
+    let frame = elsewhere(&key(name), change(0, by, wanted));
     assert_eq!(appended(&owner.ask(frame)).len(), 1);
     owner.feed(Input::Stored { count: 1 });
 }

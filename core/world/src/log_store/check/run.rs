@@ -25,7 +25,7 @@ struct Seen {
     newest_at: WallTime,
     /// The records that are not messages, one after the other.
     state: Vec<u8>,
-    /// 48 bytes for each message: a run is as large as some segments, not as the log.
+    /// 48 bytes for each record: a run is as large as some segments, not as the log.
     nonces: Vec<StoredNonce>,
     /// Not all records could be read, so the indexes can't be compared.
     is_partial: bool,
@@ -193,11 +193,8 @@ impl Seen {
             state_entry(record.bytes)?;
             self.state.extend_from_slice(record.bytes);
         }
-        if let Some(key) = record.nonce()? {
-            // Records don't say when they were written.
-            let logged = LogTime::default();
-            self.nonces.push(StoredNonce { key, seq: record.seq, at: record.at, logged });
-        }
+        // Records don't say when they were written.
+        self.nonces.push(StoredNonce::of(record, LogTime::default())?);
         Ok(())
     }
 }
@@ -239,7 +236,8 @@ async fn compare_state(run: &Run, seen: &Seen) -> Result<(), StoreError> {
     Err(run.corrupt(run.footer.data_end, "the state is not that of the records"))
 }
 
-/// Each nonce must be that of a record. That one is missing can't be told: old ones are dropped.
+/// Each nonce must be that of a record, or of a confirmation. That one is missing can't be told: old
+/// ones are dropped.
 async fn compare_nonces(run: &Run, seen: &mut Seen) -> Result<(), StoreError> {
     seen.nonces.sort_unstable();
     let mut of_records = seen.nonces.iter().peekable();
@@ -249,6 +247,9 @@ async fn compare_nonces(run: &Run, seen: &mut Seen) -> Result<(), StoreError> {
         count += 1;
         if found.logged > run.footer.log_time {
             return Err(run.corrupt(start, "a nonce is younger than the run"));
+        }
+        if found.is_confirmation {
+            continue;
         }
         let nonce = StoredNonce { logged: LogTime::default(), ..found };
         while of_records.next_if(|record| **record < nonce).is_some() {}

@@ -109,9 +109,12 @@ impl Check {
         if expected.is_some_and(|expected| expected != group.epoch) {
             return Err((at, "an entry was written under another epoch"));
         }
-        for (offset, entry) in group.entries()? {
-            let positions = (entry.seq, entry.seq);
-            let advanced = self.heads.advance(entry.channel, positions, &mut self.findings);
+        for (offset, record) in group.records()? {
+            if record.is_confirmation() {
+                continue;
+            }
+            let positions = (record.seq, record.seq);
+            let advanced = self.heads.advance(record.channel, positions, &mut self.findings);
             advanced.map_err(|flaw| (offset, flaw))?;
             self.report.entries += 1;
         }

@@ -35,7 +35,7 @@ async fn write(directory: &Path, durable: &AtomicU64, stop: &AtomicBool) {
         while !stop.load(Ordering::SeqCst) {
             let head = durable.load(Ordering::SeqCst);
             let entries = (head + 1..=head + BATCH).map(|seq| message("c", seq, "hello")).collect();
-            let batch = Batch { shard: SHARD, epoch, at: LogTime(0), entries };
+            let batch = Batch::of_entries(SHARD, (epoch, LogTime(0)), entries);
             store.append(batch).await.unwrap();
             store.note_reads(SHARD, epoch, vec![read(head + BATCH)]).await.unwrap();
             durable.store(head + BATCH, Ordering::SeqCst);

@@ -209,12 +209,8 @@ fn work_until_halt(
         let next = acknowledged.len() as u64 + 1;
         let batch: Vec<_> =
             (next..).take(*size).map(|seq| message("c", seq, &"x".repeat(40))).collect();
-        match poll_once(store.append(Batch {
-            shard: SHARD,
-            epoch,
-            at: LogTime(0),
-            entries: batch.clone(),
-        })) {
+        let given = Batch::of_entries(SHARD, (epoch, LogTime(0)), batch.clone());
+        match poll_once(store.append(given)) {
             Some(result) => result.unwrap(),
             None => return (acknowledged, batch),
         }

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use seriatim_engine::entry::Batch;
 use seriatim_engine::ids::{Epoch, Nonce, SeqNo, UserId};
 use seriatim_engine::nonces::NonceKey;
 use seriatim_engine::time::{LogTime, WallTime};
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{
-    SHARD, append, append_at, by_channel, channel, entries, joined, left, message, open,
-    open_rolling, run, three_batches, tidy, try_open,
+    SHARD, append, append_at, by_channel, channel, confirmation, entries, joined, left, message,
+    open, open_rolling, run, three_batches, tidy, try_open,
 };
-use crate::log_store::RecoveryReport;
 use crate::log_store::tests::sample::after;
+use crate::log_store::{RecoveryReport, check};
 use crate::{Store as _, StoreError};
 
 #[test]
@@ -127,7 +128,7 @@ fn recovered_state_is_the_same_from_segments_and_from_runs() {
         let recovered = run(store.recover(SHARD, Duration::from_secs(20))).unwrap();
 
         assert_eq!(recovered.log_time, LogTime(60));
-        assert_eq!(recovered.nonces.count(), 3);
+        assert_eq!(recovered.nonces.count(), 6, "of messages and of changes");
         for seq in 4..=6 {
             let (ada, nonce) =
                 (UserId::new("ada").unwrap(), Nonce::new(&format!("n{seq}")).unwrap());
@@ -139,5 +140,48 @@ fn recovered_state_is_the_same_from_segments_and_from_runs() {
             changed.roster.stays.values().map(|stay| (stay.from.0, stay.until)).collect();
         assert_eq!(stays, [(5, None), (2, Some(SeqNo(6)))], "of ada and bob");
         assert_eq!(changed.head, SeqNo(6));
+    }
+}
+
+#[test]
+fn a_confirmation_is_remembered_with_its_batch_from_segments_and_from_runs_as_long_as_a_nonce() {
+    let disk = MemoryDisk::default();
+    let (store, epoch) = open_rolling(&disk);
+    append(&store, epoch, &[joined("c", 1, "ada")]).unwrap();
+    for round in 1..=6 {
+        let entries = vec![message("c", round + 1, "hello")];
+        let at = LogTime(u32::try_from(round).unwrap() * 10);
+        let batch = Batch::of_entries(SHARD, (epoch, at), entries);
+        let confirmations = vec![confirmation("c", round, "ada", &format!("j{round}"))];
+        run(store.append(Batch { confirmations, ..batch })).unwrap();
+    }
+    let alone = Batch::of_entries(SHARD, (epoch, LogTime(60)), Vec::new());
+    let confirmations = vec![confirmation("c", 1, "ada", "alone")];
+    run(store.append(Batch { confirmations, ..alone })).unwrap();
+    let merged = disk.copy();
+    let (merged_store, _) = try_open(&merged, 200).unwrap();
+    tidy(&merged_store);
+    assert!(merged.names().iter().any(|name| name.contains(".run.")), "{:?}", merged.names());
+
+    for store in [&store, &try_open(&disk, 200).unwrap().0, &merged_store, &open(&merged).0] {
+        let recovered = run(store.recover(SHARD, Duration::from_secs(20))).unwrap();
+        let find = |nonce: &str| {
+            let (ada, nonce) = (UserId::new("ada").unwrap(), Nonce::new(nonce).unwrap());
+            recovered.nonces.find(NonceKey::new(&channel("c"), &ada, &nonce))
+        };
+        for round in 4..=6 {
+            let expected = Some((SeqNo(round), WallTime(2000 + round)));
+            assert_eq!(find(&format!("j{round}")), expected);
+        }
+        assert_eq!(find("alone"), Some((SeqNo(1), WallTime(2001))));
+        assert_eq!(find("j3"), None, "it is too old");
+        assert_eq!(recovered.nonces.count(), 7, "with those of three messages");
+        assert_eq!(recovered.channels[&channel("c")].head, SeqNo(7), "it takes no number");
+        assert_eq!(entries(store).len(), 7);
+    }
+    for disk in [&disk, &merged] {
+        let report = run(check(disk, SHARD, |_| {})).unwrap();
+        assert!(report.damages.is_empty(), "{:?}", report.damages);
+        assert_eq!(report.entries, 7);
     }
 }

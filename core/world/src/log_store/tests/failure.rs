@@ -75,12 +75,8 @@ fn dropped_append_poisons_the_store_at_whatever_step_it_was() {
         )
         .unwrap();
         disk.halt_after(steps);
-        let batch = Batch {
-            shard: SHARD,
-            epoch,
-            at: LogTime(0),
-            entries: vec![message("d", 2, "in doubt")],
-        };
+        let doubtful = vec![message("d", 2, "in doubt")];
+        let batch = Batch::of_entries(SHARD, (epoch, LogTime(0)), doubtful);
 
         let dropped = poll_once(store.append(batch));
 
@@ -97,8 +93,8 @@ fn history_does_not_wait_for_an_append_in_progress() {
     three_batches(&disk);
     let (store, _) = open(&disk);
     let epoch = run(store.claim(SHARD)).unwrap();
-    let batch =
-        Batch { shard: SHARD, epoch, at: LogTime(0), entries: vec![message("d", 3, "slow")] };
+    let slow = vec![message("d", 3, "slow")];
+    let batch = Batch::of_entries(SHARD, (epoch, LogTime(0)), slow);
 
     disk.halt_after(1);
     let mut slow = store.append(batch);

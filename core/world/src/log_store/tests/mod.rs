@@ -14,4 +14,4 @@ mod rot;
 mod sample;
 mod trimming;
 
-pub(super) use sample::{changes, joined, message};
+pub(super) use sample::{changes, confirmation, joined, message};

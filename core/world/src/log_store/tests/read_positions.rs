@@ -9,7 +9,7 @@ use seriatim_engine::time::LogTime;
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{SHARD, channel, message, open, poll_once, run};
-use crate::log_store::group::{Place, Stamp, encode_entries, encode_reads};
+use crate::log_store::group::{Place, Stamp, encode_batch, encode_reads};
 use crate::log_store::segment::SEGMENT_HEADER_BYTES;
 use crate::log_store::{CheckReport, LogStore, check};
 use crate::{Store as _, StoreError};
@@ -199,7 +199,7 @@ fn a_check_takes_no_record_of_the_log_for_a_read_position() {
     let stamp = Stamp { epoch: Epoch(1), at: LogTime(0) };
     let at = u32::try_from(ends[1]).unwrap();
     let mut content = sound[..ends[1]].to_vec();
-    content.extend(encode_entries(&[message("c", 1, "hi")], stamp, place, at).0);
+    content.extend(encode_batch((&[message("c", 1, "hi")], &[]), stamp, place, at).0);
     let next = u32::try_from(content.len()).unwrap();
     content.extend(encode_reads(&[read("c", 2, 9)], Epoch(1), place, next));
     let report = checked(&disk, &content);

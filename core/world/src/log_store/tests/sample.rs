@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Content, Entry};
+use seriatim_engine::entry::{Batch, ChannelEntry, ChannelKind, Confirmation, Content, Entry};
 use seriatim_engine::history_bound::HistoryBound;
 use seriatim_engine::ids::WorkspaceId;
 use seriatim_engine::ids::{ChannelId, ChannelKey, Epoch, Nonce, SeqNo, ShardId, UserId};
@@ -30,18 +30,33 @@ pub(in crate::log_store) fn message(name: &str, seq: u64, body: &str) -> Channel
 }
 
 pub(in crate::log_store) fn joined(name: &str, seq: u64, user: &str) -> ChannelEntry {
-    entry(name, seq, Content::Joined { user: UserId::new(user).unwrap() })
+    let nonce = Nonce::new(&format!("n{seq}")).unwrap();
+    entry(name, seq, Content::Joined { user: UserId::new(user).unwrap(), nonce })
 }
 
 pub(super) fn left(name: &str, seq: u64, user: &str) -> ChannelEntry {
-    entry(name, seq, Content::Left { user: UserId::new(user).unwrap() })
+    let nonce = Nonce::new(&format!("n{seq}")).unwrap();
+    entry(name, seq, Content::Left { user: UserId::new(user).unwrap(), nonce })
+}
+
+/// `by` was told that `seq` made it so already.
+pub(in crate::log_store) fn confirmation(
+    name: &str,
+    seq: u64,
+    by: &str,
+    nonce: &str,
+) -> Confirmation {
+    let (by, nonce) = (UserId::new(by).unwrap(), Nonce::new(nonce).unwrap());
+    Confirmation { channel: channel(name), seq: SeqNo(seq), at: WallTime(2000 + seq), by, nonce }
 }
 
 /// One entry of each kind that isn't a message, and of each kind of channel.
 pub(in crate::log_store) fn changes(name: &str, seq: u64) -> [ChannelEntry; 7] {
     let user = |name: &str| UserId::new(name).unwrap();
+    let nonce = || Nonce::new("change").unwrap();
     let created = |kind, members: &[&str]| Content::Created {
         by: user("ada"),
+        nonce: nonce(),
         kind,
         members: members.iter().map(|name| user(name)).collect(),
     };
@@ -49,10 +64,10 @@ pub(in crate::log_store) fn changes(name: &str, seq: u64) -> [ChannelEntry; 7] {
         created(ChannelKind::Public, &["ada"]),
         created(ChannelKind::Private, &[]),
         created(ChannelKind::Direct, &["ada", "bob"]),
-        Content::Joined { user: user("ada") },
-        Content::Added { user: user("bob"), by: user("ada") },
-        Content::Left { user: user("bob") },
-        Content::Removed { user: user("bob"), by: user("ada") },
+        Content::Joined { user: user("ada"), nonce: nonce() },
+        Content::Added { user: user("bob"), by: user("ada"), nonce: nonce() },
+        Content::Left { user: user("bob"), nonce: nonce() },
+        Content::Removed { user: user("bob"), by: user("ada"), nonce: nonce() },
     ]
     .map(|content| entry(name, seq, content))
 }
@@ -129,7 +144,7 @@ pub(super) fn append_at(
     at: LogTime,
     entries: &[ChannelEntry],
 ) -> Result<(), StoreError> {
-    run(store.append(Batch { shard: SHARD, epoch, at, entries: entries.to_vec() }))
+    run(store.append(Batch::of_entries(SHARD, (epoch, at), entries.to_vec())))
 }
 
 /// Channel by channel, each in the order of the log: as an audit gives it.

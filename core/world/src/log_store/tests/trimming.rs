@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::collection::vec;
-use seriatim_engine::entry::{ChannelEntry, Content, Entry};
+use seriatim_engine::entry::{Batch, ChannelEntry, Content, Entry};
 use seriatim_engine::history_bound::{HistoryBound, HistoryPage};
 use seriatim_engine::ids::{Epoch, SeqNo, UserId};
 use seriatim_engine::membership::{Origin, Stay};
@@ -382,7 +382,7 @@ proptest::proptest! {
                     let entry = long(log.len() as u64 + 1);
                     let entries = vec![entry.clone()];
                     let at = LogTime(now);
-                    let batch = seriatim_engine::entry::Batch { shard: SHARD, epoch, at, entries };
+                    let batch = Batch::of_entries(SHARD, (epoch, at), entries);
                     match poll_once(store.append(batch)) {
                         Some(result) => result.unwrap(),
                         None => break 'work,
