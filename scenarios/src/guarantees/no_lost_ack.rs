@@ -44,6 +44,8 @@ struct Channel {
 struct Member {
     /// Everything after it is owed.
     after: Option<SeqNo>,
+    /// No session serves it yet: `after` is what the acceptance of a join told.
+    is_unserved: bool,
     /// Nothing after it is owed: the membership has ended there.
     until: Option<SeqNo>,
     delivered: Ranges,
@@ -140,7 +142,11 @@ impl Guarantee for NoLostAck {
         self.converged |= event.what == What::Converged;
         if let What::SessionOpened { client, channels, .. } = &event.what {
             for (number, (_, after)) in seen.session_channels.iter().zip(channels) {
+                // The session that told of the join has ended: the next one begins at its head.
+                let member = self.member(*client, *number);
+                member.after.take_if(|_| member.is_unserved);
                 self.owed_after(*client, *number, *after);
+                self.member(*client, *number).is_unserved = false;
             }
         }
         let Some(number) = seen.channel else { return };
@@ -149,9 +155,12 @@ impl Guarantee for NoLostAck {
             accepted.entry(*seq).or_insert_with(|| seen.keep());
             if asked.wish == Wish::Join && !duplicate {
                 self.owed_after(*client, number, *seq);
+                let member = self.member(*client, number);
+                member.is_unserved = member.after == Some(*seq);
             }
         } else if let What::SessionChannel { client, after, .. } = &event.what {
             self.owed_after(*client, number, *after);
+            self.member(*client, number).is_unserved = false;
         } else if let What::SessionLeft { client, until, .. } = &event.what {
             self.member(*client, number).until = Some(*until);
         } else if let What::Received { entry, .. } = &event.what
@@ -255,6 +264,25 @@ mod tests {
             .without(&received(1, "b", hello()))
             .without(&delivered(1, hello()));
         assert_eq!(found(history), ["accepted #3 never reached client 1, a member"]);
+    }
+
+    #[test]
+    fn what_came_before_a_session_that_begins_at_its_head_is_not_owed_though_a_join_was_told() {
+        let cut = [closed(1, "b"), opened(1, "c", &[3])];
+        let history = || {
+            healthy()
+                .without(&served(1, "b", 1))
+                .without(&received(1, "b", joined(2, 1)))
+                .without(&delivered(1, joined(2, 1)))
+                .without(&received(1, "b", hello()))
+                .without(&delivered(1, hello()))
+                .without(&closed(1, "b"))
+                .without(&opened(1, "c", &[3]))
+        };
+        let later = history().before(&began(), cut.clone());
+        assert_eq!(found(later), [""; 0]);
+        let lost = history().before(&began(), cut).without(&delivered(1, more()));
+        assert_eq!(found(lost), ["accepted #4 never reached client 1, a member"]);
     }
 
     #[test]
