@@ -24,6 +24,7 @@ pub mod hygiene;
 pub mod journal;
 pub mod net;
 pub mod peaks;
+pub mod planted;
 pub mod recorder;
 pub mod run;
 mod shared;

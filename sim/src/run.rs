@@ -19,6 +19,7 @@ use crate::faults::{FaultCount, Faults};
 use crate::hygiene::{Finding, FindingKind, Hygiene};
 use crate::journal::{Journal, Keep};
 use crate::peaks::Peaks;
+use crate::planted::switch;
 use crate::recorder::Recorder;
 use crate::supervisor::Supervisor;
 use crate::time::SimTime;
@@ -27,11 +28,13 @@ use crate::time::SimTime;
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     pub keep: Keep,
+    /// The planted bug that the run has, in a program that has them.
+    pub bug: Option<&'static str>,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { keep: Keep::Nothing }
+        Self { keep: Keep::Nothing, bug: None }
     }
 }
 
@@ -74,6 +77,7 @@ pub fn run(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult>
 }
 
 fn run_here(plan: &Arc<Plan>, options: &RunOptions) -> std::io::Result<RunResult> {
+    switch::plant(options.bug);
     let journal = Journal::new(options.keep.clone())?;
     let judge = Judge::new(&plan.roster(), &plan.expect, plan.presence_lag(), &plan.noise);
     let recorder = Recorder::new(judge, plan.roster(), journal.clone());

@@ -1,5 +1,6 @@
 //! Subcommands and what they share.
 
+mod bugs;
 mod list;
 mod progress;
 mod run;
@@ -66,6 +67,11 @@ enum Command {
         #[arg(long)]
         against: Option<PathBuf>,
     },
+    /// Plant every known bug, one at a time, and tell how soon which guarantee falls.
+    ///
+    /// Builds a copy of the source that has the bugs of sim/bugs in it, each behind a switch, and
+    /// runs what `cargo sim` runs with one switch on. Exit code 1: a bug was missed.
+    Bugs(bugs::Bugs),
     /// Show the regressions and the scenarios of the catalog, each with the question that it answers.
     List,
     /// Show every kind of fault: what it does, what it can be aimed at, the keys that it takes.
@@ -127,6 +133,7 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<u8> {
             let entries = if scenarios.is_empty() { everything() } else { find(&scenarios)? };
             twice::run(&selection.campaign(entries), against.as_deref())
         }
+        Some(Command::Bugs(bugs)) => bugs::run(&bugs, everything(), cores()),
         Some(Command::List) => list::run(),
         Some(Command::Faults { markdown }) => list::faults(markdown),
         Some(Command::Hash { scenarios, selection }) => {
@@ -137,15 +144,18 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<u8> {
 
 impl Selection {
     fn campaign(&self, scenarios: Vec<Entry>) -> Campaign {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Campaign {
             scenarios,
             first_seed: self.seed,
             seeds: self.seeds.get(),
-            jobs: self.jobs.map_or(cores, NonZeroUsize::get),
+            jobs: self.jobs.map_or_else(cores, NonZeroUsize::get),
             options: RunOptions::default(),
         }
     }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 fn keep_journal(campaign: &mut Campaign, path: PathBuf) -> Result<(), Usage> {
