@@ -29,6 +29,20 @@ pub(super) fn record_length(bytes: &[u8]) -> Option<usize> {
     usize::try_from(length).ok()?.checked_add(RECORD_HEADER_BYTES)
 }
 
+/// The records of a block, one after the other, not verified.
+pub(super) fn records_of(block: &[u8]) -> impl Iterator<Item = Result<&[u8], Flaw>> {
+    let mut rest = block;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let split = record_length(rest).and_then(|length| rest.split_at_checked(length));
+        let (record, after) = split.unwrap_or_default();
+        rest = after;
+        Some(split.map(|_| record).ok_or("a record ends outside its block"))
+    })
+}
+
 /// Looks at the record at the start of `bytes`, which must be an entry or a confirmation.
 pub(super) fn peek(bytes: &[u8]) -> Result<Peek<'_>, Flaw> {
     let length = record_length(bytes).ok_or(TOO_SHORT)?;

@@ -10,8 +10,7 @@ use seriatim_engine::time::LogTime;
 
 use super::history::{in_memory, state_entry};
 use super::merge::NonceReader;
-use super::peek::peek;
-use super::peek::record_length;
+use super::peek::{peek, records_of};
 use super::record::{Flaw, decode_channel};
 use super::run::Run;
 use super::store::LogStore;
@@ -61,13 +60,9 @@ impl LogStore {
 async fn restore_state(run: &Arc<Run>, recovered: &mut Recovered) -> Result<(), StoreError> {
     let mut blocks = run.state();
     while let Some((place, payload)) = blocks.next().await? {
-        let mut rest = &payload[..];
-        while !rest.is_empty() {
-            let split = record_length(rest).and_then(|length| rest.split_at_checked(length));
-            let flawed = |flaw| run.corrupt(place, flaw);
-            let (record, after) = split.ok_or_else(|| flawed("a record ends outside its block"))?;
-            apply(state_entry(record).map_err(flawed)?, recovered);
-            rest = after;
+        for record in records_of(&payload) {
+            let entry = record.and_then(state_entry).map_err(|flaw| run.corrupt(place, flaw))?;
+            apply(entry, recovered);
         }
     }
     Ok(())

@@ -21,7 +21,7 @@ use super::index::Index;
 use super::maintenance::{SWITCHED_AT_ONCE, Setback};
 use super::merge::copy_nonces;
 use super::pace::Pace;
-use super::peek::record_length;
+use super::peek::records_of;
 use super::record::decode_channel;
 use super::run::Run;
 use super::run_name::{Job, RunName};
@@ -168,13 +168,8 @@ async fn copy_state(inputs: &[Arc<Run>], run: &mut RunWriter) -> Result<(), Stor
     for input in inputs {
         let mut blocks = input.state();
         while let Some((place, payload)) = blocks.next().await? {
-            let mut rest = &payload[..];
-            while !rest.is_empty() {
-                let split = record_length(rest).and_then(|length| rest.split_at_checked(length));
-                let outside = "a record ends outside its block";
-                let (record, after) = split.ok_or_else(|| input.corrupt(place, outside))?;
-                run.push_state(record);
-                rest = after;
+            for record in records_of(&payload) {
+                run.push_state(record.map_err(|flaw| input.corrupt(place, flaw))?);
             }
             if run.is_full() {
                 run.drain().await?;

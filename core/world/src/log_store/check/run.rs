@@ -10,7 +10,7 @@ use crate::log_store::extent::{Extent, MARKS_PER_BLOCK, Mark, STRIDE_BYTES};
 use crate::log_store::footer::RUN_HEADER_BYTES;
 use crate::log_store::history::state_entry;
 use crate::log_store::merge::{NonceReader, Records};
-use crate::log_store::peek::{Peek, peek, record_length};
+use crate::log_store::peek::{Peek, peek, records_of};
 use crate::log_store::record::{ANOTHER_RECORD, Flaw, decode_channel};
 use crate::log_store::replay::CLOCK_GOES_BACK;
 use crate::log_store::run::Run;
@@ -220,13 +220,8 @@ async fn compare_marks(
 async fn compare_state(run: &Run, seen: &Seen) -> Result<(), StoreError> {
     let (mut blocks, mut state) = (run.state(), Vec::new());
     while let Some((place, payload)) = blocks.next().await? {
-        let mut rest = &payload[..];
-        while !rest.is_empty() {
-            let split = record_length(rest).and_then(|length| rest.split_at_checked(length));
-            let flawed = |flaw| run.corrupt(place, flaw);
-            let (record, after) = split.ok_or_else(|| flawed("a record ends outside its block"))?;
-            state_entry(record).map_err(flawed)?;
-            rest = after;
+        for record in records_of(&payload) {
+            record.and_then(state_entry).map_err(|flaw| run.corrupt(place, flaw))?;
         }
         state.extend_from_slice(&payload);
     }
