@@ -178,14 +178,20 @@ impl LogStore {
         trims: &mpsc::Sender<TrimReport>,
     ) -> Result<bool, Setback> {
         let nonces_since = self.nonces_since();
-        if let Some(trim) = self.trim_due_runs(now, nonces_since, Pace::half(clock)).await? {
-            let TrimReport { entries, bytes, upto, .. } = &trim;
-            tracing::info!(shard = self.shard.0, entries, bytes, upto = upto.0, "entries went");
-            // Nobody may be listening.
-            drop(trims.send(trim).await);
-            return Ok(true);
-        }
-        self.merge_due_runs(nonces_since, Pace::half(clock)).await
+        let put_off = match self.trim_due_runs(now, nonces_since, Pace::half(clock)).await {
+            Ok(Some(trim)) => {
+                let TrimReport { entries, bytes, upto, .. } = &trim;
+                tracing::info!(shard = self.shard.0, entries, bytes, upto = upto.0, "entries went");
+                // Nobody may be listening.
+                drop(trims.send(trim).await);
+                return Ok(true);
+            }
+            Ok(None) => Ok(false),
+            Err(setback @ Setback::Fatal(_)) => return Err(setback),
+            // What can't go keeps no others from being merged.
+            Err(setback @ (Setback::Retry(_) | Setback::Damaged(..))) => Err(setback),
+        };
+        if self.merge_due_runs(nonces_since, Pace::half(clock)).await? { Ok(true) } else { put_off }
     }
 
     /// Until there are others, or some may be too old.

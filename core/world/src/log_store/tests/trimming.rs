@@ -10,18 +10,21 @@ use seriatim_engine::history_bound::{HistoryBound, HistoryPage};
 use seriatim_engine::ids::{Epoch, SeqNo, UserId};
 use seriatim_engine::membership::{Origin, Stay};
 use seriatim_engine::nonces::NonceKey;
-use seriatim_engine::time::{LogTime, WallTime};
+use seriatim_engine::time::{LogClock, LogTime, WallTime};
+use tokio::sync::mpsc;
 
 use super::memory_disk::{MemoryDisk, Operation};
 use super::sample::{
     SHARD, after, append, append_at, channel, entries, joined, left, message, options, poll_once,
     run,
 };
+use crate::log_store::pace::Pace;
 use crate::log_store::{
-    CheckReport, LogStore, LogStoreOptions, RecoveryReport, Retention, TrimReport, check,
+    CheckReport, LogStore, LogStoreOptions, RecoveryReport, Retention, TrimReport, Upkeep, check,
 };
+use crate::real::RealClock;
 use crate::store::RecoveredChannel;
-use crate::{Store as _, StoreError};
+use crate::{Clock as _, Store as _, StoreError};
 
 /// Entries of a minute are kept.
 const MINUTE: Retention = Retention { age: Some(Duration::from_secs(60)), bytes: None };
@@ -351,6 +354,44 @@ fn failure_of_any_operation_of_a_trim_changes_nothing_and_is_made_up_for() {
             assert_eq!(assert_suffix(&store, &log, 5, &at), 5);
         }
     }
+}
+
+#[tokio::test]
+async fn a_run_that_is_too_damaged_to_go_keeps_no_others_from_being_merged() {
+    let disk = MemoryDisk::default();
+    let (store, epoch) = open(&disk, MINUTE);
+    append_at(&store, epoch, LogTime(0), &[long(1)]).unwrap();
+    for seq in 2..=5 {
+        append_at(&store, epoch, LogTime(100), &[long(seq)]).unwrap();
+    }
+    while run(store.flush_oldest(LogTime(0), Pace::default())).unwrap() {}
+    let (name, nonces) = {
+        let index = store.index();
+        let oldest = index.runs().first().expect("a segment was full");
+        (oldest.name().file(), oldest.footer.nonces_start())
+    };
+    let mut rotten = disk.content(&name);
+    rotten[usize::try_from(nonces).unwrap() + 10] ^= 1;
+    disk.put(&name, rotten);
+    let clock = Arc::new(RealClock::new());
+    let log_clock = LogClock::new(LogTime(120), clock.mono_now());
+    let (trims, _kept) = mpsc::channel(1);
+    let put_off = async {
+        while store.upkeep().setbacks == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+
+    tokio::select! {
+        biased;
+        error = store.maintain(clock, log_clock, trims) => panic!("{error}"),
+        () = put_off => {}
+    }
+
+    assert_eq!(store.upkeep(), Upkeep { setbacks: 1, damaged_runs: 1 });
+    let merged = |name: &String| name.ends_with("00000003-00000004");
+    assert!(disk.names().iter().any(merged), "{:?}", disk.names());
+    assert_eq!(seqs(&store, after(1)), (vec![2, 3, 4, 5], None));
 }
 
 proptest::proptest! {
