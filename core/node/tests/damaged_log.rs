@@ -95,7 +95,7 @@ async fn only_who_reads_what_is_damaged_waits_and_goes_on_when_it_is_mended() {
     let log = data.join("log");
     std::fs::create_dir_all(&log).unwrap();
     write_log(&log).await;
-    let server = Server::serve(&data);
+    let (server, began_at) = (Server::serve(&data), world.clock.mono_now());
     let place = find(&log, "a says 5");
     put(&place, b'e');
 
@@ -157,6 +157,7 @@ async fn only_who_reads_what_is_damaged_waits_and_goes_on_when_it_is_mended() {
     assert_eq!(of_shard("store_reopened_total"), 0.0, "the store stayed open");
     let lines = server.log();
     let told = lines.lines().filter(|line| line.contains("a read failed")).count();
-    assert_eq!(told, 1, "once in ten seconds:\n{lines}");
+    let most = 1 + (world.clock.mono_now() - began_at).as_secs() / 10;
+    assert!((1..=most).contains(&(told as u64)), "once in ten seconds:\n{lines}");
     server.assert_sound();
 }
