@@ -47,6 +47,8 @@ mod third_party_clients;
 #[cfg(test)]
 mod tls;
 #[cfg(test)]
+mod trimmed_log;
+#[cfg(test)]
 mod user;
 #[cfg(test)]
 mod watching;

@@ -96,6 +96,9 @@ function tell(event) {
     case "entry":
       entry(event);
       break;
+    case "trimmed":
+      trimmed(event);
+      break;
     case "caught_up":
       caughtUp(event);
       break;
@@ -160,6 +163,13 @@ function entry({ channel, entry, caughtUp }) {
   $("empty").hidden = true;
   if (stick) toEnd();
   else $("newest").hidden = false;
+}
+
+function trimmed({ channel, from, to }) {
+  const room = rooms.get(channel);
+  room.skip(to);
+  if (room === shown) log.show(room, me);
+  note(`#${channel}: seq ${from}–${to} are gone, the server did not keep them`);
 }
 
 /** What is on screen is read. */
@@ -284,8 +294,8 @@ async function loadEarlier() {
   room.loading = true;
   try {
     const none = { messages: [] };
-    const page = room.first > 1 ? await client.earlier(room.name, room.first, PAGE) : none;
-    const items = room.prepend(page.messages);
+    const page = room.isWhole ? none : await client.earlier(room.name, room.first, PAGE);
+    const items = room.prepend(page);
     meet(items.map(({ entry }) => entry));
     if (room === shown) {
       const fromEnd = $("scroller").scrollHeight - $("scroller").scrollTop;
@@ -461,7 +471,9 @@ function showPanels() {
   showPeople();
   showOrder();
   const room = shown;
-  $("earlier").hidden = room === null || !room.loaded || room.first === 1;
+  $("earlier").hidden = room === null || !room.loaded || room.isWhole;
+  $("gone").hidden = room === null || room.goneUpto === 0 || !room.isWhole;
+  if (room) $("gone").textContent = `Up to seq ${room.goneUpto}, the server did not keep what was here`;
   if (room) $("channel-note").textContent = room.last === 0 ? "" : `seq ${room.last} is the newest`;
   else $("channel-note").textContent = "";
 }

@@ -5,7 +5,8 @@
 // document nor the network nor a timer: `open` gives it a transport (transport.js), `tick` the
 // time, and `tell` hears what happened.
 //
-// - Contiguous: `entry` events of a channel rise by one, across connections.
+// - Contiguous: `entry` events of a channel rise by one, across connections, but for what `trimmed`
+//   tells of.
 // - Never failed by silence: a request without a reply is sent again, with its nonce.
 // - Bounded: REQUESTS_MAX requests are open, REORDER_MAX entries wait behind a gap.
 // - Patient with throttled timers: a hidden tab's late tick is never taken for a silent server.
@@ -49,12 +50,25 @@ class View {
   take(entry) {
     if (entry.seq <= this.last || this.early.has(entry.seq)) return { due: [], repeat: true };
     this.early.set(entry.seq, entry);
+    return { due: this.#due(), repeat: false };
+  }
+
+  /** Entries up to `upto` will never come. Returns those behind them that are due. */
+  skip(upto) {
+    this.last = upto;
+    for (const seq of this.early.keys()) if (seq <= upto) this.early.delete(seq);
+    // What was caught up before belongs to another stretch.
+    if (this.catchUp) this.catchUp = { after: upto, count: 0 };
+    return this.#due();
+  }
+
+  #due() {
     const due = [];
     for (let next; (next = this.early.get(this.last + 1)); this.last = next.seq) {
       this.early.delete(next.seq);
       due.push(next);
     }
-    return { due, repeat: false };
+    return due;
   }
 }
 
@@ -337,6 +351,8 @@ export class Client {
       case "message":
       case "event":
         return this.#entries(frame.channel, [frame]);
+      case "trimmed":
+        return this.#trimmed(frame.channel, frame.upto);
       case "page":
       case "channel_list":
         this.#answered(frame)?.resolve(frame);
@@ -395,13 +411,25 @@ export class Client {
       if (entry.seq > view.last + 1) this.counts.early += 1;
       const { due, repeat } = view.take(entry);
       if (repeat) this.counts.repeats += 1;
-      for (const one of due) {
-        if (view.catchUp) view.catchUp.count += 1;
-        this.#tell({ type: "entry", channel, entry: one, caughtUp: view.catchUp !== null });
-      }
+      this.#handOn(channel, view, due);
     }
     if (view.early.size > REORDER_MAX) return this.#lost("too much waits behind a gap");
     if (view.early.size > 0) this.#fill(channel, view);
+  }
+
+  #handOn(channel, view, due) {
+    for (const entry of due) {
+      if (view.catchUp) view.catchUp.count += 1;
+      this.#tell({ type: "entry", channel, entry, caughtUp: view.catchUp !== null });
+    }
+  }
+
+  /** The server did not keep the entries up to `upto`: goes on behind them. */
+  #trimmed(channel, upto) {
+    const view = this.#views.get(channel);
+    if (view === undefined || upto <= view.last) return;
+    this.#tell({ type: "trimmed", channel, from: view.last + 1, to: upto });
+    this.#handOn(channel, view, view.skip(upto));
   }
 
   /** Asks for what is missing before entries that came early, unless that is on its way. */
@@ -410,12 +438,13 @@ export class Client {
     view.filling = true;
     this.counts.fills += 1;
     const frame = { type: "history", channel, after: view.last };
-    const filled = (entries) => {
+    const filled = ({ messages, trimmed_upto: upto = 0 }) => {
       view.filling = false;
-      this.#entries(channel, entries);
+      this.#trimmed(channel, upto);
+      this.#entries(channel, messages.filter((entry) => entry.seq > view.last));
     };
     this.#request(frame, true).then(
-      (page) => filled(page.messages.filter((entry) => entry.seq > view.last)),
+      filled,
       () => this.#lost("a gap could not be filled"),
     );
   }

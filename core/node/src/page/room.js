@@ -12,6 +12,8 @@ export class Room {
   read = 0;
   loading = false;
   loaded = false;
+  /** The server did not keep the entries up to this seq. */
+  goneUpto = 0;
   draft = "";
 
   /** The session is sent what comes after `after`. */
@@ -27,7 +29,12 @@ export class Room {
   }
 
   get unread() {
-    return Math.max(0, this.last - this.read);
+    return Math.max(0, this.last - Math.max(this.read, this.goneUpto));
+  }
+
+  /** Nothing is before the oldest entry here. */
+  get isWhole() {
+    return this.first <= this.goneUpto + 1;
   }
 
   get last() {
@@ -68,8 +75,18 @@ export class Room {
     for (const stretch of this.catchUps) stretch.open = false;
   }
 
-  /** Puts a page of the log in front. Returns what was new. */
-  prepend(entries) {
+  /** The session goes on behind what is gone: what was shown before it does not lead up to it. */
+  skip(upto) {
+    this.goneUpto = upto;
+    this.after = upto;
+    this.items = [];
+    this.order.skip(upto);
+    this.breakCatchUp();
+  }
+
+  /** Puts a page of the log in front, behind what is gone. Returns what was new. */
+  prepend({ messages: entries, trimmed_upto: upto = 0 }) {
+    this.goneUpto = Math.max(this.goneUpto, upto);
     const older = entries.filter(({ seq }) => seq < this.first);
     // What it followed may have been let go meanwhile.
     if (older.at(-1)?.seq !== this.first - 1) return [];
@@ -86,6 +103,11 @@ export class OrderCheck {
   count = 0;
   /** The first fault, for people. */
   fault = null;
+
+  /** Nothing up to `upto` will come. */
+  skip(upto) {
+    if (this.last !== null) this.last = upto;
+  }
 
   take(seq) {
     if (this.last !== null && seq !== this.last + 1) this.fault ??= `${seq} after ${this.last}`;

@@ -294,3 +294,45 @@ test("a channel that was left is not resumed, and begins anew when it is joined 
   table.hear(message(9));
   assert.deepEqual(seqs(table), [9]);
 });
+
+test("goes on behind what the server did not keep, and tells of it once", () => {
+  const table = new Table().connect();
+  table.hear(message(12));
+  const [asked] = table.take("history");
+  assert.equal(asked.after, 5);
+  table.hear({ type: "trimmed", channel: "general", upto: 9 });
+  assert.deepEqual(table.tells("trimmed"), [{ type: "trimmed", channel: "general", from: 6, to: 9 }]);
+  const page = { type: "page", reply_to: asked.id, channel: "general", messages: [10, 11].map(message) };
+  table.hear({ ...page, more: false, trimmed_upto: 9 });
+  return Promise.resolve().then(() => {
+    assert.deepEqual(seqs(table), [10, 11, 12]);
+    assert.equal(table.tells("trimmed").length, 1);
+    assert.equal(table.client.last("general"), 12);
+    assert.deepEqual(table.take("history"), [], "nothing is asked for again");
+  });
+});
+
+test("fills a gap with word that it is gone", () => {
+  const table = new Table().connect();
+  table.hear(message(9));
+  const [asked] = table.take("history");
+  const page = { type: "page", reply_to: asked.id, channel: "general", messages: [] };
+  table.hear({ ...page, more: false, trimmed_upto: 8 });
+  return Promise.resolve().then(() => {
+    assert.deepEqual(table.tells("trimmed"), [{ type: "trimmed", channel: "general", from: 6, to: 8 }]);
+    assert.deepEqual(seqs(table), [9]);
+  });
+});
+
+test("what was caught up before a hole is not counted with what comes behind it", () => {
+  const table = new Table().connect();
+  table.handlers.closed("gone");
+  table.pass(1_000);
+  table.connect([{ channel: "general", head: 12, after: 5 }]);
+  table.hear(message(6));
+  table.hear({ type: "trimmed", channel: "general", upto: 9 });
+  [10, 11, 12].map(message).forEach((entry) => table.hear(entry));
+  table.hear({ type: "caught_up", channel: "general", head: 12 });
+  const [{ from, to, count, whole }] = table.tells("caught_up");
+  assert.deepEqual({ from, to, count, whole }, { from: 10, to: 12, count: 3, whole: true });
+});
