@@ -57,8 +57,9 @@ fn load() -> anyhow::Result<Vec<Bug>> {
 
 /// Builds the copy with the bugs in it and lets it do the rest.
 fn build(bugs: &Bugs) -> anyhow::Result<u8> {
-    chosen(load()?, &bugs.only)?;
-    let tree = overlay::plant(root(), &load()?)?;
+    let all = load()?;
+    check_names(&all, &bugs.only)?;
+    let tree = overlay::plant(root(), &all)?;
     let results = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
     let results = std::path::absolute(results)?.join(FOLDER);
     let copy = results.join("source");
@@ -87,19 +88,21 @@ fn build(bugs: &Bugs) -> anyhow::Result<u8> {
         .with_context(|| format!("{} ended with {status}", program.display()))
 }
 
-fn chosen(all: Vec<Bug>, only: &[String]) -> Result<Vec<Bug>, Usage> {
-    if let Some(unknown) = only.iter().find(|id| !all.iter().any(|bug| bug.id == **id)) {
-        let message = format!("there is no planted bug {unknown:?}; sim/bugs has a file for each");
-        return Err(Usage(message));
+fn check_names(all: &[Bug], only: &[String]) -> Result<(), Usage> {
+    match only.iter().find(|id| !all.iter().any(|bug| bug.id == **id)) {
+        None => Ok(()),
+        Some(unknown) => {
+            Err(Usage(format!("there is no planted bug {unknown:?}; sim/bugs has a file for each")))
+        }
     }
-    let is_chosen = |bug: &Bug| only.is_empty() || only.contains(&bug.id);
-    Ok(all.into_iter().filter(is_chosen).collect())
 }
 
 #[expect(clippy::print_stdout, reason = "the table is the output")]
 fn hunt(bugs: &Bugs, scenarios: Vec<Entry>, jobs: usize) -> anyhow::Result<u8> {
     // The switches keep names for as long as the program runs.
-    let planted: &'static [Bug] = chosen(load()?, &bugs.only)?.leak();
+    let mut chosen = load()?;
+    chosen.retain(|bug| bugs.only.is_empty() || bugs.only.contains(&bug.id));
+    let planted: &'static [Bug] = chosen.leak();
     let hunt = Hunt {
         scenarios,
         first_seed: bugs.seed,

@@ -171,28 +171,27 @@ mod tests {
         }
     }
 
+    const TWICE: &str = "pub mod planted;\npub mod run;\npub mod planted;\n";
+
     #[test]
     fn a_bug_that_does_not_fit_is_refused_with_its_place() {
-        let edit = |find: &str| Edit {
-            file: "sim/src/lib.rs".to_owned(),
-            find: find.to_owned(),
-            plant: "if PLANTED {}".to_owned(),
-        };
-        let bug = |find: &str| Bug {
-            id: "crooked".to_owned(),
-            title: String::new(),
-            part: String::new(),
-            breaks: "once".to_owned(),
-            seen_in: None,
-            edits: vec![edit(find)],
-        };
-        for (find, found) in [("not there", 0), ("pub mod ", 1 + 1), ("", 0)] {
-            let error = plant(root(), &[bug(find)]).unwrap_err().to_string();
-            assert!(error.contains("sim/bugs/crooked.toml"), "{error}");
-            assert!(error.contains("sim/src/lib.rs"), "{error}");
-            if found == 0 {
-                assert!(error.contains("0 times"), "{error}");
-            }
+        for (find, found) in
+            [("not there", "0 times"), ("pub mod planted;", "2 times"), ("", "0 times")]
+        {
+            let (file, plant) = ("sim/src/lib.rs".to_owned(), "if PLANTED {}".to_owned());
+            let bug = Bug {
+                id: "crooked".to_owned(),
+                title: String::new(),
+                part: String::new(),
+                breaks: "once".to_owned(),
+                seen_in: None,
+                edits: vec![Edit { file, find: find.to_owned(), plant }],
+            };
+            let mut tree = Tree::from([("sim/src/lib.rs".to_owned(), TWICE.into())]);
+            let error = apply(&bug, &bug.edits[0], &mut tree).unwrap_err().to_string();
+            let place = format!("sim/bugs/crooked.toml: this passage is {found} in sim/src/lib.rs");
+            assert!(error.starts_with(&place), "{error}");
+            assert_eq!(tree["sim/src/lib.rs"], TWICE.as_bytes(), "nothing is changed");
         }
     }
 }
