@@ -128,8 +128,8 @@ pub const RESUME_CHANNELS_MAX: usize = 1_000;
 pub const CHANNELS_OF_USER_MAX: usize = RESUME_CHANNELS_MAX;
 
 /// How long a request that was refused for what may change (who is a member, for one) stays
-/// refused, whatever becomes of its user: longer than a connection may stay that nobody hears of, on which an earlier attempt may
-/// be held back.
+/// refused, whatever becomes of its user: longer than a connection may stay that nobody hears of, on
+/// which an earlier attempt may be held back.
 pub const REFUSAL_KEPT: Duration = Duration::from_secs(300);
 
 /// Refused requests that a shard's owner remembers, 64 bytes each. More: rejected as `busy`, which is
