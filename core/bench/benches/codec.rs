@@ -71,7 +71,8 @@ struct PlainPage {
 fn main() -> anyhow::Result<()> {
     print("| | bytes | ns | GB/s | reference, ns | ratio |");
     print("|---|---:|---:|---:|---:|---:|");
-    client_frames::<PlainSend>("`send`", &send())?;
+    let send = send();
+    frames::<PlainSend, _>("`send`", || black_box(&send).to_json(), ClientFrame::parse)?;
     server_frames::<PlainMessage>("`message`", &ServerFrame::Log(message(43)))?;
     server_frames::<PlainAccepted>("`accepted`", &accepted())?;
     server_frames::<PlainPage>("`page` of 50", &page())?;
@@ -84,23 +85,22 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn client_frames<Plain: Serialize + DeserializeOwned>(
+/// A frame, written by `write` and read by `parse`.
+fn frames<Plain: Serialize + DeserializeOwned, Parsed>(
     name: &str,
-    frame: &ClientFrame,
+    write: impl Fn() -> Vec<u8>,
+    parse: impl Fn(&[u8]) -> Parsed,
 ) -> anyhow::Result<()> {
-    let text = frame.to_json();
+    let text = write();
+    let plain: Plain = serde_json::from_slice(&text)?;
+    compare(&format!("{name}, written"), text.len(), &write, || {
+        serde_json::to_vec(black_box(&plain))
+    });
     compare(
         &format!("{name}, read"),
         text.len(),
-        || ClientFrame::parse(black_box(&text)),
+        || parse(black_box(&text)),
         || serde_json::from_slice::<Plain>(black_box(&text)),
-    );
-    let plain: Plain = serde_json::from_slice(&text)?;
-    compare(
-        &format!("{name}, written"),
-        text.len(),
-        || black_box(frame).to_json(),
-        || serde_json::to_vec(black_box(&plain)),
     );
     Ok(())
 }
@@ -109,21 +109,7 @@ fn server_frames<Plain: Serialize + DeserializeOwned>(
     name: &str,
     frame: &ServerFrame,
 ) -> anyhow::Result<()> {
-    let text = frame.to_json();
-    let plain: Plain = serde_json::from_slice(&text)?;
-    compare(
-        &format!("{name}, written"),
-        text.len(),
-        || black_box(frame).to_json(),
-        || serde_json::to_vec(black_box(&plain)),
-    );
-    compare(
-        &format!("{name}, read"),
-        text.len(),
-        || ServerFrame::parse(black_box(&text)),
-        || serde_json::from_slice::<Plain>(black_box(&text)),
-    );
-    Ok(())
+    frames::<Plain, _>(name, || black_box(frame).to_json(), ServerFrame::parse)
 }
 
 fn websocket(bytes: usize) {
